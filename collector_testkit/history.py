@@ -1,0 +1,112 @@
+"""Histories: lifetimes along one schedule, with the schedule's text form."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from collector_testkit.effects import Effect
+from collector_testkit.errors import UsageError
+
+__all__ = ["Cut", "History", "Lifetime", "Schedule", "Step"]
+
+
+class Cut(NamedTuple):
+    """Where a lifetime is killed: after `effects` effects.
+
+    `torn`: the next effect, a write, is half done. `dropped`: what the broker had not acknowledged is gone.
+    """
+
+    effects: int
+    torn: bool = False
+    dropped: bool = False
+
+    def __str__(self) -> str:
+        return f"!{self.effects}{'~' if self.torn else ''}{'?' if self.dropped else ''}"
+
+
+class Step(NamedTuple):
+    """One lifetime of a schedule: started at `tick` (from 0), killed at `cut` (`None`: it ends by itself)."""
+
+    tick: int
+    cut: Cut | None = None
+
+    def __str__(self) -> str:
+        return f"t{self.tick}{self.cut or ''}"
+
+
+class Schedule(tuple[Step, ...]):
+    """Ticks and crashes as a value: `t0!7 t0 t1` is killed after 7 effects, restarted, run at the next tick.
+
+    `!7~` is killed inside the write that would be effect 8; `!7?` loses what was not acknowledged.
+    """
+
+    __slots__ = ()
+    _STEP = re.compile(r"t(\d+)(?:!(\d+)(~?)(\??))?")
+
+    def __str__(self) -> str:
+        return " ".join(str(step) for step in self)
+
+    @property
+    def crashes(self) -> int:
+        """How many of its lifetimes are killed."""
+        return sum(step.cut is not None for step in self)
+
+    @classmethod
+    def parse(cls, text: str) -> Schedule:
+        """The schedule that `text` writes down.
+
+        Raises:
+            UsageError: the text is not a schedule.
+        """
+        steps = []
+        for word in text.split():
+            found = cls._STEP.fullmatch(word)
+            if found is None:
+                raise _not_a_schedule(text, f"the word {word!r} is not a lifetime")
+            tick, effects, torn, dropped = found.groups()
+            cut = None if effects is None else Cut(int(effects), bool(torn), bool(dropped))
+            steps.append(Step(int(tick), cut))
+        if not steps:
+            raise _not_a_schedule(text, "it has no lifetime")
+        return cls(steps)
+
+
+def _not_a_schedule(text: str, why: str) -> UsageError:
+    return UsageError(
+        f"the schedule cannot be read: {why}",
+        value=text,
+        expected="words like t0 (run at tick 0), t0!7 (killed after 7 effects), t0!7~ (inside the next write)",
+        next_step="copy the schedule from a report's replay line, quoted as one argument",
+    )
+
+
+class Lifetime(NamedTuple):
+    """What one run of the program did.
+
+    `outcome` is "completed", "failed" (an exception or a non-zero exit) or "killed" (cut short by a
+    schedule). `error` and `error_site` tell a failure; `observed` are the files whose contents or
+    times the program looked at.
+    """
+
+    tick: int
+    effects: tuple[Effect, ...]
+    outcome: str
+    error: str | None = None
+    error_site: str | None = None
+    observed: frozenset[str] = frozenset()
+    output: str = ""
+
+    def shape(self) -> tuple[object, ...]:
+        """What must be equal when the same lifetime runs again."""
+        return (tuple(effect.shape() for effect in self.effects), self.outcome, self.error)
+
+
+class History(NamedTuple):
+    """The lifetimes along one schedule; a killed one holds only the effects that were done.
+
+    `torn` and `dropped` lifetimes are told by the schedule's cuts.
+    """
+
+    schedule: Schedule
+    lifetimes: tuple[Lifetime, ...]

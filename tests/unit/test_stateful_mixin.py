@@ -1,0 +1,390 @@
+"""The state file of `StatefulCollectorMixin`, on a real disk."""
+
+import errno
+import logging
+import os
+import pickle
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import pytest
+
+from stateful_mixin import ConfigError, StatefulCollectorMixin, StateLoadError, StateSaveError
+
+FILE_NAME = f"{__name__}.Collector.pickle"
+
+
+class Base:
+    def __init__(self, config: Any) -> None:
+        self.config = config
+
+
+class Collector(StatefulCollectorMixin, Base):
+    def make_default_state(self) -> Any:
+        return {"rows": 0}
+
+
+class Unpicklable:
+    def __reduce__(self) -> Any:
+        raise RuntimeError("holds a socket")
+
+
+class Interrupting(BaseException):
+    """What a signal handler may raise at any moment."""
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def collector(directory: Path) -> Collector:
+    return Collector({"state_dir": directory})
+
+
+def failing(exc: BaseException) -> Callable[..., Any]:
+    def fail(*args: Any, **kwargs: Any) -> Any:
+        raise exc
+
+    return fail
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(os.listdir(directory))
+
+
+def has_four_parts(error: BaseException) -> bool:
+    text = str(error)
+    return ": " in text and ". Expected: " in text and ". To do: " in text and "\n" not in text
+
+
+def test_round_trip(collector: Collector, directory: Path) -> None:
+    """What one process saves, the next one loads."""
+    collector.save_state({"rows": 3, "seen": {1, 2}})
+    assert Collector({"state_dir": str(directory)}).load_state() == {"rows": 3, "seen": {1, 2}}
+
+
+def test_last_save_wins(collector: Collector) -> None:
+    """A save replaces the previous state as a whole."""
+    collector.save_state("a long state " * 1000)
+    collector.save_state("short")
+    assert collector.load_state() == "short"
+
+
+def test_missing_file_gives_default(collector: Collector, caplog: pytest.LogCaptureFixture) -> None:
+    """Without a state file the default state is loaded, and a warning names the file."""
+    with caplog.at_level(logging.WARNING):
+        assert collector.load_state() == {"rows": 0}
+    assert str(collector.state_file_path) in caplog.text
+
+
+def test_default_default_state_is_none(directory: Path) -> None:
+    """The default state is None unless `make_default_state` says otherwise."""
+
+    class Plain(StatefulCollectorMixin, Base):
+        pass
+
+    assert Plain({"state_dir": directory}).load_state() is None
+
+
+def test_saved_none_is_a_state(collector: Collector) -> None:
+    """A saved None is loaded as None, not taken for a missing state."""
+    collector.save_state(None)
+    assert collector.load_state() is None
+
+
+def test_loading_writes_nothing(collector: Collector, directory: Path) -> None:
+    """Neither constructing nor loading touches the disk."""
+    collector.load_state()
+    assert not directory.exists()
+
+
+def test_file_name(collector: Collector, directory: Path) -> None:
+    """The file is named after the class's module and qualified name."""
+    assert collector.state_file_path == directory / FILE_NAME
+
+
+def test_file_name_override(directory: Path) -> None:
+    """`get_state_file_name` is an override point."""
+
+    class Named(Collector):
+        def get_state_file_name(self) -> str:
+            return "mine"
+
+    assert Named({"state_dir": directory}).state_file_path == directory / "mine"
+
+
+def test_main_is_refused(directory: Path) -> None:
+    """A class of `__main__` has no state file name of its own."""
+
+    class Script(Collector):
+        __module__ = "__main__"
+
+    with pytest.raises(ConfigError, match=r"__main__.*Script.*get_state_file_name") as caught:
+        Script({"state_dir": directory})
+    assert has_four_parts(caught.value)
+
+
+@pytest.mark.parametrize("config", [{}, {"state_dir": "here"}, {"state_dir": ""}, {"state_dir": None}, None])
+def test_unusable_state_dir(config: Any) -> None:
+    """A state directory that is missing, empty or relative is refused at once."""
+    with pytest.raises(ConfigError, match="state_dir :: path") as caught:
+        Collector(config)
+    assert has_four_parts(caught.value)
+
+
+def test_no_config_at_all() -> None:
+    """A base class that sets no `config` is named as the cause."""
+
+    class Lonely(StatefulCollectorMixin):
+        pass
+
+    with pytest.raises(ConfigError, match="listed after StatefulCollectorMixin"):
+        Lonely()
+
+
+def test_home_is_expanded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A leading ~ in `state_dir` is the home directory."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert Collector({"state_dir": "~/state"}).state_file_path == tmp_path / "state" / FILE_NAME
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_pickle_protocol(directory: Path, protocol: int) -> None:
+    """`state_pickle_protocol` chooses the pickle's protocol."""
+    collector = Collector({"state_dir": directory}, state_pickle_protocol=protocol)
+    collector.save_state([1, 2])
+    assert collector.state_file_path.read_bytes() == pickle.dumps([1, 2], protocol)
+
+
+@pytest.mark.parametrize("left", [0, 1, 5, -1])
+def test_torn_file_is_loud(collector: Collector, left: int) -> None:
+    """A torn state file is an error that names it, and stays as it is."""
+    collector.save_state(list(range(100)))
+    torn = collector.state_file_path.read_bytes()[:left]
+    collector.state_file_path.write_bytes(torn)
+    with pytest.raises(StateLoadError, match=FILE_NAME) as caught:
+        collector.load_state()
+    assert has_four_parts(caught.value)
+    assert collector.state_file_path.read_bytes() == torn
+
+
+def test_zero_filled_file_is_loud(collector: Collector) -> None:
+    """A file of NULs, as some file systems leave after a power loss, is an error."""
+    collector.save_state(1)
+    collector.state_file_path.write_bytes(bytes(64))
+    with pytest.raises(StateLoadError):
+        collector.load_state()
+
+
+def test_missing_file_inside_unpickling_is_loud(collector: Collector) -> None:
+    """A FileNotFoundError that the state's own code raises is not taken for a missing state file."""
+    collector.save_state(0)
+    collector.state_file_path.write_bytes(b"cos\nlistdir\n(S'/no/such/directory'\ntR.")
+    with pytest.raises(StateLoadError, match="FileNotFoundError"):
+        collector.load_state()
+
+
+def test_directory_in_place_of_file_is_loud(collector: Collector) -> None:
+    """Anything that is not a readable file is an error, not a reset."""
+    collector.state_file_path.mkdir(parents=True)
+    with pytest.raises(StateLoadError):
+        collector.load_state()
+
+
+def test_unreadable_file_is_loud(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A state file that this user may not read is an error, not a reset."""
+    collector.save_state(1)
+    monkeypatch.setattr(Path, "read_bytes", failing(PermissionError(errno.EACCES, "Permission denied")))
+    with pytest.raises(StateLoadError, match="PermissionError"):
+        collector.load_state()
+
+
+def test_modes(collector: Collector, directory: Path) -> None:
+    """The directory is made with mode 0700, the file with mode 0600."""
+    collector.save_state(1)
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    assert stat.S_IMODE(collector.state_file_path.stat().st_mode) == 0o600
+
+
+def test_existing_directory_keeps_its_mode(collector: Collector, directory: Path) -> None:
+    """A directory that is already there keeps the mode its owner gave it."""
+    directory.mkdir()
+    directory.chmod(0o750)
+    collector.save_state(1)
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o750
+
+
+def test_missing_parents_are_made(tmp_path: Path) -> None:
+    """Missing parents of the state directory are made too, as private as itself."""
+    collector = Collector({"state_dir": tmp_path / "a" / "b"})
+    collector.save_state(1)
+    assert collector.load_state() == 1
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o700
+
+
+def test_save_leaves_one_file(collector: Collector, directory: Path) -> None:
+    """After a save the directory holds the state file alone."""
+    collector.save_state(1)
+    assert names(directory) == [FILE_NAME]
+
+
+def test_leftover_is_overwritten(collector: Collector, directory: Path) -> None:
+    """What a killed process left of a save is gone after the next save, and never loaded."""
+    directory.mkdir()
+    (directory / f".{FILE_NAME}.tmp").write_bytes(b"torn" * 1000)
+    assert collector.load_state() == {"rows": 0}
+    collector.save_state(1)
+    assert names(directory) == [FILE_NAME]
+    assert collector.load_state() == 1
+
+
+@pytest.mark.parametrize("state", [Unpicklable(), lambda: None, Lock()], ids=["reduce", "lambda", "lock"])
+def test_unpicklable_state_touches_no_disk(collector: Collector, directory: Path, state: Any) -> None:
+    """A state that cannot be pickled is an error before anything is written."""
+    with pytest.raises(StateSaveError, match="previous state is untouched") as caught:
+        collector.save_state(state)
+    assert has_four_parts(caught.value)
+    assert not directory.exists()
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+@pytest.mark.parametrize("exc", [OSError(errno.ENOSPC, "No space left on device"), Interrupting()], ids=str)
+def test_failed_save_keeps_the_old_state(
+    collector: Collector, directory: Path, monkeypatch: pytest.MonkeyPatch, call: str, exc: BaseException
+) -> None:
+    """A save that fails before the rename leaves the old state, and no temporary file."""
+    collector.save_state("old")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, failing(exc))
+        with pytest.raises((StateSaveError, Interrupting)) as caught:
+            collector.save_state("new")
+    assert caught.value is exc or "the previous state is untouched" in str(caught.value)
+    assert names(directory) == [FILE_NAME]
+    assert collector.load_state() == "old"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_full_disk(collector: Collector, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a full disk the error says so in four parts, and the old state is intact."""
+    collector.save_state("old")
+    real_open = os.open
+
+    def open_full(path: Any, flags: int, *args: Any) -> int:
+        return real_open("/dev/full" if flags & os.O_CREAT else path, flags, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", open_full)
+        with pytest.raises(StateSaveError, match="No space left on device") as caught:
+            collector.save_state("new")
+    assert has_four_parts(caught.value)
+    assert collector.load_state() == "old"
+
+
+def test_failed_directory_sync(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If only the directory's sync fails, the error says that the new state is in place but may be undone."""
+    collector.save_state("old")
+    real_fsync = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EIO, "Input/output error")
+        real_fsync(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fsync)
+        with pytest.raises(StateSaveError, match="new state is in place"):
+            collector.save_state("new")
+    assert collector.load_state() == "new"
+
+
+class SyscallLog:
+    """Notes the order of the calls that make a save durable, and lets them through."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.calls: list[str] = []
+        real_fsync, real_replace = os.fsync, os.replace
+
+        def fsync(descriptor: int) -> None:
+            status = os.fstat(descriptor)
+            kind = "directory" if stat.S_ISDIR(status.st_mode) else f"file of {status.st_size} bytes"
+            self.calls.append(f"fsync {kind}")
+            real_fsync(descriptor)
+
+        def replace(source: Any, target: Any) -> None:
+            self.calls.append(f"replace {Path(source).name} -> {Path(target).name}")
+            real_replace(source, target)
+
+        monkeypatch.setattr(os, "fsync", fsync)
+        monkeypatch.setattr(os, "replace", replace)
+
+
+def test_order_of_a_save(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A save syncs the whole content, renames, then syncs the directory; and nothing more."""
+    collector.save_state(0)
+    log = SyscallLog(monkeypatch)
+    collector.save_state("x" * 100_000)
+    size = collector.state_file_path.stat().st_size
+    assert log.calls == [
+        f"fsync file of {size} bytes",
+        f"replace .{FILE_NAME}.tmp -> {FILE_NAME}",
+        "fsync directory",
+    ]
+
+
+@pytest.mark.parametrize("made", [False, True], ids=["absent", "already made"])
+def test_first_save_syncs_the_directory_name(
+    collector: Collector, directory: Path, monkeypatch: pytest.MonkeyPatch, made: bool
+) -> None:
+    """The first save makes the directory's own name durable, whoever made it."""
+    if made:
+        directory.mkdir()
+    log = SyscallLog(monkeypatch)
+    collector.save_state(0)
+    assert [call.split()[0] for call in log.calls] == ["fsync", "fsync", "replace", "fsync"]
+    assert log.calls[0] == "fsync directory"
+
+
+def test_no_directory_sync_where_impossible(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a directory cannot be opened, as on Windows, a save does without its sync."""
+    monkeypatch.delattr(os, "O_DIRECTORY")
+    log = SyscallLog(monkeypatch)
+    collector.save_state(0)
+    assert "fsync directory" not in log.calls
+    assert collector.load_state() == 0
+
+
+def test_constructor_passes_arguments_on(directory: Path) -> None:
+    """The next class's constructor gets every argument but `state_pickle_protocol`, and runs first."""
+
+    class Wide(StatefulCollectorMixin):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+
+    class Recorder:
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            self.got = args, kwargs
+            self.config: Mapping[str, Any] = {"state_dir": directory}
+
+    class Both(Wide, Recorder):
+        pass
+
+    assert Both(1, x=2, state_pickle_protocol=4).got == ((1,), {"x": 2})
+
+
+def test_standard_library_only() -> None:
+    """Importing the package imports neither the kit nor any third-party package."""
+    program = (
+        "import sys; before = set(sys.modules); import stateful_mixin;"
+        "print(*sorted({name.partition('.')[0] for name in set(sys.modules) - before}))"
+    )
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-S", "-c", program]
+    result = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    assert set(result.stdout.split()) - sys.stdlib_module_names == {"stateful_mixin"}
