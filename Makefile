@@ -10,6 +10,7 @@ PIP := -m pip --disable-pip-version-check --quiet install
 .PHONY: help demo test lint bench bench-smoke wild clean
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+.NOTPARALLEL:
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
