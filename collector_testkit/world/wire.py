@@ -26,7 +26,7 @@ from urllib3.exceptions import MaxRetryError, NewConnectionError
 
 from collector_testkit.world.patches import Patches
 
-__all__ = ["HttpReply", "HttpRequest", "Wire"]
+__all__ = ["HttpReply", "HttpRequest", "Wire", "address"]
 
 
 class HttpRequest(NamedTuple):
@@ -174,7 +174,7 @@ def _after_refusal(retries: Any, asked: HttpRequest, error: ConnectionRefusedErr
 
 # -- requests ------------------------------------------------------------------------------------------
 def _asked(request: requests.PreparedRequest) -> HttpRequest:
-    url, host = _address(str(request.url))
+    url, host = address(str(request.url))
     headers = {"host": host}
     for name, value in request.headers.items():
         headers[_text(name).lower()] = _text(value)
@@ -228,7 +228,7 @@ def _parsed(data: bytearray, base: str) -> HttpRequest | None:
     body = _body(data, end + 4, headers)
     if body is None:
         return None
-    url, _ = _address(target if "://" in target.partition("?")[0] else base + target)
+    url, _ = address(target if "://" in target.partition("?")[0] else base + target)
     return HttpRequest(method, url, headers, body)
 
 
@@ -259,7 +259,7 @@ def _rendered(method: str, reply: HttpReply) -> bytes:
 
 # -- both ----------------------------------------------------------------------------------------------
 @functools.lru_cache(maxsize=4096)
-def _address(url: str) -> tuple[str, str]:
+def address(url: str) -> tuple[str, str]:
     """The URL as a server sees it - no user, no fragment, no default port - and the host."""
     scheme, host, path, query, _ = urlsplit(url)
     host = host.rpartition("@")[2].lower().removesuffix({"http": ":80", "https": ":443"}.get(scheme, ":"))

@@ -1,0 +1,388 @@
+"""The source: answers a request with what the scenario's feeds and routes hold at the current tick.
+
+Knows URLs, ticks, pages and conditional requests; must not know which client asks. Not modelled:
+If-Modified-Since, ranges, compression and rate limits; a feed says them with `respond=` or `headers=`.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime, timezone
+from email.utils import format_datetime, parsedate_to_datetime
+from hashlib import blake2b
+from io import StringIO
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, unquote, urlencode
+from xml.etree.ElementTree import Element, SubElement, tostring
+
+from collector_testkit.errors import UsageError
+from collector_testkit.scenario import Feed, Scenario
+from collector_testkit.world.wire import HttpReply, HttpRequest, address
+
+__all__ = ["Source", "SourceRequest", "reply_of"]
+
+_JSON, _TEXT = "application/json; charset=utf-8", "text/plain; charset=utf-8"
+_BAD_PAGE = HttpReply(400, {"Content-Type": _TEXT}, b"page: expected a whole number from 1\n")
+_KNOWN_MAX = 10_000  # URLs remembered; a program that asks with a time stamp makes ever new ones
+
+
+class SourceRequest(NamedTuple):
+    """What `respond=` is called with: the request, the first value of each query field, and what the feed holds."""
+
+    method: str
+    url: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    body: bytes
+    tick: int
+    rows: Sequence[Any]
+
+
+class _Route(NamedTuple):
+    name: str
+    method: str
+    pattern: re.Pattern[str]
+    with_query: bool
+    answer: Any
+
+
+class Source:
+    """Serves the scenario at `tick`; `fetched` holds the urls of the feeds asked so far.
+
+    A feed answers GET and HEAD (every method if it has `respond=`) on its scheme, host and path, when the
+    request's query holds the query of the feed's url; the feed with the longest one answers. Each answer
+    bears an ETag.
+    """
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.tick = 0
+        self.fetched: set[str] = set()
+        self._feeds = scenario.feeds
+        self._at: dict[str, list[tuple[Counter[tuple[str, str]], int]]] = {}
+        for number, feed in enumerate(scenario.feeds):
+            base, items = _parts(feed.url)
+            self._at.setdefault(base, []).append((Counter(items), number))
+        for candidates in self._at.values():
+            candidates.sort(key=lambda candidate: -candidate[0].total())
+        self._routes = [_route(name, value) for name, value in scenario.routes.items()]
+        self._known: dict[str, tuple[int, int]] = {}
+        self._pages: dict[tuple[int, int, int], HttpReply] = {}
+
+    def answer(self, request: HttpRequest) -> HttpReply | None:
+        """The reply; `None` if nothing in the scenario answers this request.
+
+        Raises:
+            UsageError: `respond=` raised, or a feed or a route holds what cannot be sent.
+        """
+        number, page = self._known.get(request.url) or self._look_up(request.url)
+        if number < 0:
+            return self._routed(request)
+        feed = self._feeds[number]
+        if feed.respond is not None:
+            self.fetched.add(feed.url)
+            reply = self._called(
+                feed.respond, request, feed.rows(self.tick), feed.url, _FORMATS[feed.format][0]
+            )
+            return reply._replace(headers=_over(reply.headers, feed.headers))
+        if request.method not in ("GET", "HEAD"):
+            return self._routed(request)
+        self.fetched.add(feed.url)
+        return _unless_known(request, self._page(number, page)) if page else _BAD_PAGE
+
+    def _look_up(self, url: str) -> tuple[int, int]:
+        """The number of the feed (-1: none) and of its page (0: there can be no such page) that `url` asks for."""
+        base, items = _parts(url)
+        held, found = Counter(items), (-1, 0)
+        for wanted, number in self._at.get(base, ()):
+            if wanted <= held:
+                found = (number, _page_number(items) if self._feeds[number].page_size else 1)
+                break
+        if len(self._known) >= _KNOWN_MAX:
+            self._known.clear()
+        self._known[url] = found
+        return found
+
+    def _page(self, number: int, page: int) -> HttpReply:
+        feed = self._feeds[number]
+        tick = min(self.tick, max(len(feed.ticks) - 1, 0))
+        reply = self._pages.get((number, tick, page))
+        if reply is None:
+            rows = feed.rows(tick)
+            last = -(-len(rows) // feed.page_size) if feed.page_size else 1
+            page = min(page, last + 1)  # every page beyond is the same
+            reply = self._pages[number, tick, page] = _rendered(feed, rows, page, last)
+        return reply
+
+    def _routed(self, request: HttpRequest) -> HttpReply | None:
+        for route in self._routes:
+            asked = request.url if route.with_query else request.url.partition("?")[0]
+            if _fits(route.method, request.method) and route.pattern.fullmatch(asked):
+                if callable(route.answer):
+                    return self._called(route.answer, request, (), route.name, None)
+                return reply_of(route.answer)
+        return None
+
+    def _called(
+        self,
+        respond: Callable[[Any], Any],
+        request: HttpRequest,
+        rows: Sequence[Any],
+        name: str,
+        kind: str | None,
+    ) -> HttpReply:
+        method, url, headers, body = request
+        query = dict(reversed(_parts(url)[1]))  # the first of namesakes wins
+        try:
+            value = respond(SourceRequest(method, url, query, headers, body, self.tick, rows))
+        except Exception as error:
+            raise UsageError(
+                f"the callable that answers for {name} raised {type(error).__name__}: {error}",
+                value=f"{method} {url} at tick {self.tick}",
+                expected="bytes, text, a JSON value or (status, headers, body)",
+                next_step="mend the callable; to play an outage let it return (503, {}, '')",
+            ) from error
+        return reply_of(value, kind)
+
+
+def reply_of(value: Any, content_type: str | None = None) -> HttpReply:
+    """The reply that `value` means: bytes, text, a JSON value or `(status, headers, body)`.
+
+    `content_type` is that of bytes and text whose headers have none; `None`: binary or plain text. `None` as
+    a value is an empty JSON object.
+
+    Raises:
+        UsageError: the status is no HTTP status, or the value is not JSON.
+    """
+    status, headers, body = 200, {}, {} if value is None else value
+    if isinstance(value, tuple) and len(value) == 3 and isinstance(value[0], int):
+        status, headers, body = value[0], dict(value[1] or {}), b"" if value[2] is None else value[2]
+    if isinstance(body, (bytes, bytearray)):
+        sent, kind = bytes(body), content_type or "application/octet-stream"
+    elif isinstance(body, str):
+        sent, kind = body.encode(), content_type or _TEXT
+    else:
+        sent, kind = _json_answer(body), _JSON
+    if not 200 <= status <= 599:
+        raise UsageError(
+            "an answer has a status that ends no request",
+            value=status,
+            expected="an HTTP status from 200 to 599",
+            next_step="return (status, headers, body) with such a status; a list of three is sent as JSON",
+        )
+    return HttpReply(status, _over({"Content-Type": kind} if sent else {}, headers), sent)
+
+
+def _json_answer(value: Any) -> bytes:
+    try:
+        return _json(value).encode()
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"an answer cannot be sent as JSON: {error}",
+            value=value,
+            expected="bytes, text, a JSON value or (status, headers, body)",
+            next_step="turn it into one of these",
+        ) from error
+
+
+# -- requests ------------------------------------------------------------------------------------------
+def _parts(url: str) -> tuple[str, list[tuple[str, str]]]:
+    """Scheme, host and path, and the items of the query."""
+    base, _, query = address(url)[0].partition("?")
+    return unquote(base), parse_qsl(query, keep_blank_values=True)
+
+
+def _page_number(items: list[tuple[str, str]]) -> int:
+    text = dict(items).get("page", "1")
+    return int(text) if re.fullmatch("[0-9]{1,9}", text) else 0
+
+
+def _route(name: str, value: Any) -> _Route:
+    method, _, url = name.strip().partition(" ")
+    if "://" not in url:
+        raise UsageError(
+            "a route cannot be read",
+            value=name,
+            expected='a method and an address, like "GET https://api.example/items*"',
+            next_step="write the method in front of the address",
+        )
+    url = url.strip() if "*" in url else address(url.strip())[0]
+    pattern = re.compile(".*".join(re.escape(part) for part in url.split("*")), re.DOTALL)
+    return _Route(name, method.upper(), pattern, "?" in url, value)
+
+
+def _fits(allowed: str, method: str) -> bool:
+    return allowed in ("*", method) or (method == "HEAD" and allowed == "GET")
+
+
+def _unless_known(request: HttpRequest, reply: HttpReply) -> HttpReply:
+    """`reply`, or 304 if the client has it already (RFC 9110, 13.1.2; tags are compared weakly)."""
+    given = request.headers.get("if-none-match")
+    if given is None or (given != "*" and reply.headers["ETag"].removeprefix("W/") not in given):
+        return reply
+    kept = {name: value for name, value in reply.headers.items() if not name.lower().startswith("content-")}
+    return HttpReply(304, kept, b"")
+
+
+# -- documents -----------------------------------------------------------------------------------------
+def _rendered(feed: Feed, rows: Sequence[Any], page: int, last: int) -> HttpReply:
+    headers, after = {}, None
+    shown = rows[(page - 1) * feed.page_size : page * feed.page_size] if feed.page_size else rows
+    if feed.page_size and feed.paging == "link" and page < last:
+        base, _, query = feed.url.partition("?")
+        items = [item for item in parse_qsl(query, keep_blank_values=True) if item[0] != "page"]
+        after = f"{base}?{urlencode([*items, ('page', page + 1)])}"
+        headers["Link"] = f'<{after}>; rel="next"'
+    kind, write = _FORMATS[feed.format]
+    try:
+        body = write(shown, rows, feed.url, after).encode()
+    except (AttributeError, TypeError, ValueError) as error:
+        raise UsageError(
+            f"the rows of a feed cannot be written as {feed.format}: {error}",
+            value=feed.url,
+            expected="mappings of text, numbers and dates (strings for text, any JSON value for json)",
+            next_step="mend the rows in ticks=, or choose another format=",
+        ) from error
+    headers |= {"Content-Type": kind, "ETag": f'"{_digest(body)}"'}
+    return HttpReply(200, _over(headers, feed.headers), body)
+
+
+def _over(headers: Mapping[str, str], given: Mapping[str, Any]) -> dict[str, str]:
+    """`headers` with those `given` in the place of their namesakes."""
+    if not given:
+        return dict(headers)
+    names = {name.lower(): name for name in headers}
+    return {**headers, **{names.get(name.lower(), name): str(value) for name, value in given.items()}}
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, date):
+        return value.isoformat()
+    raise TypeError(f"{value!r} is not a JSON value")
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=_plain)
+
+
+def _lines(shown: Sequence[Any], *_: Any) -> str:
+    return "".join(f"{row if isinstance(row, str) else _json(row)}\n" for row in shown)
+
+
+def _csv(shown: Sequence[Any], rows: Sequence[Any], *_: Any) -> str:
+    out = StringIO()
+    writer = csv.DictWriter(out, list(dict.fromkeys(name for row in rows for name in row)))
+    if writer.fieldnames:
+        writer.writeheader()
+    for row in shown:
+        writer.writerow({k: _json(v) if isinstance(v, (dict, list, tuple)) else v for k, v in row.items()})
+    return out.getvalue()
+
+
+def _rss(shown: Sequence[Any], rows: Sequence[Any], url: str, after: str | None) -> str:
+    names = {"atom": _ATOM, "content": _CONTENT, "dc": "http://purl.org/dc/elements/1.1/"}
+    root = Element("rss", {"version": "2.0"} | {f"xmlns:{name}": value for name, value in names.items()})
+    channel = SubElement(root, "channel")
+    for name in ("title", "link", "description"):
+        _add(channel, name, url)
+    if after:
+        SubElement(channel, "atom:link", {"rel": "next", "href": after})
+    for row in shown:
+        item, guid, summary = SubElement(channel, "item"), _first(row, "guid", "id"), _first(row, *_SUMMARY)
+        # RSS asks for a title or a description
+        _add(item, "title", _first(row, "title") or (None if summary else guid or ""))
+        _add(item, "link", _first(row, "link", "url"))
+        _add(item, "guid", guid, isPermaLink="false")
+        _add(item, "pubDate", _date(row, format_datetime, *reversed(_DATES)))
+        _add(item, "description", summary)
+        _add(item, "content:encoded", _first(row, "content"))
+        _add(item, "dc:creator", _first(row, "author"))
+        for tag in _tags(row):
+            _add(item, "category", str(tag))
+    return _document(root)
+
+
+def _atom(shown: Sequence[Any], rows: Sequence[Any], url: str, after: str | None) -> str:
+    root = Element("feed", {"xmlns": _ATOM})
+    _add(root, "id", url)
+    _add(root, "title", url)
+    dates = [_date(row, _rfc3339, *_DATES) or _EPOCH for row in rows]
+    _add(root, "updated", max(dates, default=_EPOCH))
+    _add(SubElement(root, "author"), "name", url)
+    if after:
+        SubElement(root, "link", {"rel": "next", "href": after})
+    for row in shown:
+        entry, link = SubElement(root, "entry"), _first(row, "link", "url")
+        _add(entry, "id", _first(row, "guid", "id") or link or f"urn:row:{_digest(_json(row).encode())}")
+        _add(entry, "title", _first(row, "title") or "")
+        if link:
+            SubElement(entry, "link", {"rel": "alternate", "href": link})
+        _add(entry, "updated", _date(row, _rfc3339, *_DATES) or _EPOCH)
+        _add(entry, "published", _date(row, _rfc3339, "published"))
+        _add(entry, "summary", _first(row, *_SUMMARY), type="html")
+        _add(entry, "content", _first(row, "content"), type="html")
+        if author := _first(row, "author"):
+            _add(SubElement(entry, "author"), "name", author)
+        for tag in _tags(row):
+            SubElement(entry, "category", {"term": str(tag)})
+    return _document(root)
+
+
+def _document(root: Element) -> str:
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + tostring(root, encoding="unicode")
+
+
+def _add(parent: Element, name: str, text: str | None, **attributes: str) -> None:
+    if text is not None:
+        SubElement(parent, name, attributes).text = text
+
+
+def _first(row: Mapping[str, Any], *names: str) -> str | None:
+    return next((str(row[name]) for name in names if row.get(name) is not None), None)
+
+
+def _tags(row: Mapping[str, Any]) -> Sequence[Any]:
+    tags = row.get("tags") or ()
+    return (tags,) if isinstance(tags, str) else tuple(tags)
+
+
+def _date(row: Mapping[str, Any], write: Callable[[datetime], str], *names: str) -> str | None:
+    """The first date under `names`: ISO 8601, RFC 822, a `datetime` or Unix seconds; other text stays as it is."""
+    value = next((row[name] for name in names if row.get(name) is not None), None)
+    if isinstance(value, (int, float)):
+        value = datetime.fromtimestamp(value, timezone.utc)
+    text = None if value is None else str(value)
+    for read in (datetime.fromisoformat, parsedate_to_datetime):
+        try:
+            when = read(re.sub("[Zz]$", "+00:00", text or ""))
+        except (TypeError, ValueError):
+            continue
+        return write(when if when.tzinfo else when.replace(tzinfo=timezone.utc))
+    return text
+
+
+def _rfc3339(when: datetime) -> str:
+    return when.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")
+
+
+def _digest(data: bytes) -> str:
+    return blake2b(data, digest_size=8).hexdigest()
+
+
+_ATOM, _CONTENT = "http://www.w3.org/2005/Atom", "http://purl.org/rss/1.0/modules/content/"
+_DATES, _SUMMARY, _EPOCH = (
+    ("updated", "published", "time"),
+    ("summary", "description"),
+    "1970-01-01T00:00:00Z",
+)
+_FORMATS: dict[str, tuple[str, Callable[..., str]]] = {
+    "json": (_JSON, lambda shown, *_: _json(list(shown))),
+    "jsonl": ("application/x-ndjson; charset=utf-8", lambda shown, *_: _lines([_json(row) for row in shown])),
+    "csv": ("text/csv; charset=utf-8", _csv),
+    "rss": ("application/rss+xml; charset=utf-8", _rss),
+    "atom": ("application/atom+xml; charset=utf-8", _atom),
+    "text": (_TEXT, _lines),
+}
