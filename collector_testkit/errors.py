@@ -12,6 +12,7 @@ __all__ = [
     "ProgramError",
     "TestkitError",
     "UsageError",
+    "missing_extra",
 ]
 
 
@@ -93,3 +94,13 @@ class LawBroken(AssertionError):
     def __init__(self, text: str, result: object = None) -> None:
         super().__init__(text)
         self.result = result
+
+
+def missing_extra(error: ModuleNotFoundError) -> MissingExtraError:
+    """The error for a library of the extra `testing` that is not installed."""
+    return MissingExtraError(
+        "collector-testkit needs a library that is not installed",
+        value=str(error.name),
+        expected="the extra `testing`",
+        next_step="pip install 'collector-testkit[testing]'",
+    )

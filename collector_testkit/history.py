@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from collector_testkit.effects import Effect
+from collector_testkit.effects import Change, Effect
 from collector_testkit.errors import UsageError
 
 __all__ = ["Cut", "History", "Lifetime", "Schedule", "Step"]
@@ -85,8 +85,10 @@ class Lifetime(NamedTuple):
     """What one run of the program did.
 
     `outcome` is "completed", "failed" (an exception or a non-zero exit) or "killed" (cut short by a
-    schedule). `error` and `error_site` tell a failure; `observed` are the files whose contents or
-    times the program looked at.
+    schedule); `error` and `error_site` tell a failure. `observed` are the files whose contents or times
+    the program looked at, `fetched` the feeds it asked. `saves` are the numbers of effects after which a
+    `save_state` had returned. `torn` is what a write cut in its middle left, `torn_site` its line. `output`
+    is what it printed.
     """
 
     tick: int
@@ -95,6 +97,10 @@ class Lifetime(NamedTuple):
     error: str | None = None
     error_site: str | None = None
     observed: frozenset[str] = frozenset()
+    fetched: frozenset[str] = frozenset()
+    saves: tuple[int, ...] = ()
+    torn: tuple[Change, ...] = ()
+    torn_site: str | None = None
     output: str = ""
 
     def shape(self) -> tuple[object, ...]:
@@ -105,8 +111,9 @@ class Lifetime(NamedTuple):
 class History(NamedTuple):
     """The lifetimes along one schedule; a killed one holds only the effects that were done.
 
-    `torn` and `dropped` lifetimes are told by the schedule's cuts.
+    `settled`: it ends with clean runs at the last tick that bring the disk back to what it was.
     """
 
     schedule: Schedule
     lifetimes: tuple[Lifetime, ...]
+    settled: bool = False

@@ -13,7 +13,6 @@ from pyfakefs.fake_file import FakeDirectory, FakeFile, FakeFileWrapper
 from pyfakefs.fake_filesystem import FakeFilesystem
 
 from collector_testkit.effects import Change, Disk, Node, apply
-from collector_testkit.errors import LimitError
 
 __all__ = ["FakeDisk"]
 
@@ -32,7 +31,13 @@ class FakeDisk:
     """
 
     def __init__(
-        self, fs: FakeFilesystem, emit: Emit, now_ns: Callable[[], int], *, file_bytes_max: int
+        self,
+        fs: FakeFilesystem,
+        emit: Emit,
+        now_ns: Callable[[], int],
+        *,
+        file_bytes_max: int,
+        stop: Callable[[str], None],
     ) -> None:
         self.fs = fs
         self.recording = False
@@ -41,6 +46,7 @@ class FakeDisk:
         self._emit = emit
         self._now_ns = now_ns
         self._file_bytes_max = file_bytes_max
+        self._stop = stop
         self._fresh: set[str] = set()
         self._flushing = False
         self._undo = ExitStack()
@@ -207,7 +213,7 @@ class FakeDisk:
         if old is None or (self._flushing and old == new):
             return
         if len(new) > self._file_bytes_max:
-            raise _too_large(self._path(obj), len(new), self._file_bytes_max)
+            self._stop(f"a file of {len(new):,} bytes, {self._path(obj)}")
         paths = self._paths(obj)
         if not paths:
             return
@@ -275,7 +281,7 @@ class FakeDisk:
     def _install(self) -> None:
         self._hook(FakeDirectory, "add_entry", self._hook_add)
         self._hook(FakeDirectory, "remove_entry", self._hook_remove)
-        self._hook(FakeFilesystem, "_do_rename", self._hook_rename)
+        self._hook(FakeFilesystem, "rename", self._hook_rename)
         self._hook(FakeFile, "set_initial_contents", self._hook_contents)
         self._hook(FakeFile, "size", self._hook_size)
         self._hook(FakeFileWrapper, "flush", self._hook_flush)
@@ -313,21 +319,21 @@ class FakeDisk:
         return remove_entry
 
     def _hook_rename(self, original: Any) -> Any:
-        def do_rename(fs: Any, old_dir: Any, old_name: Any, new_dir: Any, new_name: Any) -> None:
+        def rename(fs: Any, old: Any, new: Any, *args: Any, **kwargs: Any) -> None:
             if not self._mine(fs):
-                return original(fs, old_dir, old_name, new_dir, new_name)
-            obj = old_dir.get_entry(old_name)
-            source = self._path(obj)
-            self.recording = False  # its removal and addition are one effect
+                return original(fs, old, new, *args, **kwargs)
+            self.recording = False  # the removal of the old file and the moves are one effect
             try:
-                original(fs, old_dir, old_name, new_dir, new_name)
+                obj = fs.lresolve(old) if fs.exists(old, check_link=True) else None
+                source = None if obj is None else self._path(obj)
+                original(fs, old, new, *args, **kwargs)
             finally:
                 self.recording = True
-            target = self._path(obj)
-            if source is not None and target is not None:
+            target = None if obj is None else self._path(obj)
+            if source is not None and target is not None and source != target:
                 self._renamed(source, target)
 
-        return do_rename
+        return rename
 
     def _hook_contents(self, original: Any) -> Any:
         def set_initial_contents(obj: Any, contents: Any) -> bool:
@@ -429,12 +435,3 @@ def _common_prefix(a: bytes, b: bytes) -> int:
         else:
             high = middle - 1
     return low
-
-
-def _too_large(path: str | None, size: int, limit: int) -> LimitError:
-    return LimitError(
-        "the program wrote a file larger than the simulated disk takes",
-        value=f"{path}: {size:,} bytes",
-        expected=f"at most {limit:,} bytes in one file",
-        next_step="check with a smaller feed, or raise Limits(file_bytes_max=...)",
-    )

@@ -1,0 +1,392 @@
+"""Checks: explore a scenario, hold every law against it, replay what breaks one, and give a verdict."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from collector_testkit import laws
+from collector_testkit.alphabet import Alphabet, marks_of
+from collector_testkit.effects import Effect
+from collector_testkit.errors import HarnessError, NotMeasuredError, TestkitError
+from collector_testkit.explore import Exploration, Progress, explore
+from collector_testkit.graph import Graph, Node, ending
+from collector_testkit.history import History, Lifetime, Schedule, Step
+from collector_testkit.laws import Law
+from collector_testkit.runner import Runner
+from collector_testkit.scenario import Scenario, token
+from collector_testkit.world.records import Records
+
+__all__ = ["Result", "Violation", "check", "records_of"]
+
+_Clock = time.__dict__["perf_counter"]  # the real one: a check may run while the clock is simulated
+_CRASHES_COUNTED = 3
+
+
+class Violation(NamedTuple):
+    """One broken law: the `record` concerned (`None`: it is about the program), the shortest `schedule` that
+    breaks it and its `history`, the source line `blamed`, and the whole `sentence`.
+    """
+
+    law: str
+    record: Hashable | None
+    schedule: Schedule
+    history: History
+    blamed: str | None
+    sentence: str
+
+    @property
+    def crashes(self) -> int:
+        """How many lifetimes of the schedule are killed."""
+        return self.schedule.crashes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What a check found.
+
+    `verdict` is holds, broken, not-measured, harness-broken or stopped-at-cap; `problem` says why if it is
+    one of the last three. `given` is the guarantee the collector gives, `None` if that is not known.
+    `schedules` counts the crash schedules covered, by number of crashes from 0.
+    """
+
+    scenario: Scenario
+    verdict: str
+    asked: str
+    given: str | None = None
+    worlds: int = 0
+    lifetimes_run: int = 0
+    crash_points: int = 0
+    closed: bool = False
+    schedules: Sequence[int] = ()
+    seconds: float = 0.0
+    violations: Sequence[Violation] = ()
+    skipped: Sequence[str] = ()
+    resent_max: int | None = None
+    problem: TestkitError | None = None
+
+
+def check(
+    scenario: Scenario, *, fs: Any = None, progress: Callable[[Progress], None] = lambda _: None
+) -> Result:
+    """Explore every crash schedule of a scenario and judge it.
+
+    A limit that was reached or an assumption that does not hold is told by the verdict, never raised.
+
+    Raises:
+        UsageError: the scenario does not fit together.
+    """
+    began = _Clock()
+    with Runner(scenario, fs=fs) as runner:
+        alphabet = Alphabet(scenario, records_of(scenario))
+        try:
+            found = explore(runner, alphabet, progress=progress, enough=lambda graph: _enough(graph, scenario))
+            result = _Judge(runner, found).result()
+        except TestkitError as problem:
+            if problem.verdict is None:
+                raise
+            return Result(
+                scenario=scenario, verdict=problem.verdict, asked=scenario.guarantee, problem=problem,
+                seconds=_Clock() - began, skipped=[problem.happened],
+            )  # fmt: skip
+    return _timed(result, _Clock() - began)
+
+
+def records_of(scenario: Scenario) -> Any:
+    """The function from a message to the records it holds."""
+    known: dict[str, Hashable] = {}
+    for tick in range(scenario.last_tick + 1):
+        known.update(scenario.offered(tick))
+    return Records(scenario.broker, scenario.feeds, known).of
+
+
+def laws_of(scenario: Scenario) -> list[Law]:
+    """The laws that are asked of a scenario."""
+    asked = [laws.DUPLICATES[scenario.guarantee]]
+    if scenario.guarantee != "at-most-once":
+        asked.append(laws.NOTHING_LOST)
+    return [*asked, *laws.STANDING, *(laws.OPTIONAL[name] for name in scenario.laws)]
+
+
+def _enough(graph: Graph, scenario: Scenario) -> bool:
+    return any(graph.broken(law) for law in laws_of(scenario))
+
+
+def _timed(result: Result, seconds: float) -> Result:
+    return Result(**{**result.__dict__, "seconds": seconds})
+
+
+class _Judge:
+    """Holds the laws against one exploration."""
+
+    def __init__(self, runner: Runner, found: Exploration) -> None:
+        self.runner, self.found = runner, found
+        self.scenario = runner.scenario
+        self.graph, self.alphabet = found.graph, found.alphabet
+        self.skipped = list(found.skipped)
+
+    def result(self) -> Result:
+        self._measured()
+        matched = self._matched()
+        violations = [found for law in laws_of(self.scenario) if (found := self._violation(law, matched))]
+        resent, where = self.graph.resent()
+        if self.scenario.resent_max is not None and resent > self.scenario.resent_max and where:
+            violations.append(self._resend_violation(resent, *where))
+        problem = None if violations else self._unfinished(matched)
+        verdict = "broken" if violations else "holds" if problem is None else str(problem.verdict)
+        return Result(
+            scenario=self.scenario,
+            verdict=verdict,
+            asked=self.scenario.guarantee,
+            given=self._given(matched) if self.found.closed else None,
+            worlds=self.found.worlds,
+            lifetimes_run=self.found.lifetimes_run,
+            crash_points=self.found.crash_points,
+            closed=self.found.closed,
+            schedules=self.graph.schedules(_CRASHES_COUNTED),
+            violations=violations,
+            skipped=self.skipped,
+            resent_max=resent,
+            problem=problem,
+        )
+
+    # -- what was measured ----------------------------------------------------------------------------
+    def _measured(self) -> None:
+        """Refuse a check that saw too little to say anything."""
+        unread = [feed.url for feed in self.scenario.feeds if feed.url not in self.found.fetched]
+        if unread:
+            raise NotMeasuredError(
+                "a feed was never read",
+                value=unread[0],
+                expected="a request for it in some lifetime",
+                next_step="compare the address with the one the program fetches (see collector_lab.timeline())",
+            )
+        if not self.found.publishes:
+            raise NotMeasuredError(
+                "the program published nothing that the kit could see",
+                value=f"{self.found.lifetimes_run} lifetimes run, 0 publishes",
+                expected="publish_output(routing_key, body, properties), pika's basic_publish, or what broker= names",
+                next_step='say how it publishes: Broker(http="POST https://...") or Broker(call="module:function")',
+            )
+
+    def _matched(self) -> bool:
+        """Whether published records can be told to be the source's."""
+        published = 0
+        for node in self.graph.nodes:
+            for mark in node.marks if node is not None else ():
+                if mark.what == "publish":
+                    for record in self.alphabet.records(mark.message):
+                        published |= 1 << record
+        foreign = (published >> self.alphabet.known).bit_count()
+        if foreign and published.bit_count() > foreign:
+            self.skipped.append(f"{foreign} published records that no feed holds, as far as loss is concerned")
+        return bool(published & ((1 << self.alphabet.known) - 1))
+
+    def _unfinished(self, matched: bool) -> TestkitError | None:
+        if not matched:
+            shown = [str(identity)[:60] for identity in self.alphabet.foreign[:2]]
+            return NotMeasuredError(
+                "nothing published could be matched to a record of a feed, so loss was not measured",
+                value=" and ".join(shown),
+                expected="messages that hold the identity of a row: " + _some_identities(self.scenario),
+                next_step="say which records a message holds: Broker(records=lambda message: [...])",
+            )
+        if not self.found.changes:
+            return NotMeasuredError(
+                "the program never changed a file, so it has no state to check",
+                value=f"{self.found.lifetimes_run} lifetimes run",
+                expected="a state file that is saved",
+                next_step="check that it writes through open(), os or pathlib",
+            )
+        if not self.found.closed:
+            return _Stopped(
+                "the exploration stopped before it was closed: what was explored holds, the rest is not known",
+                value="; ".join(self.found.skipped) or f"{self.found.worlds} worlds",
+                expected="closure: no new world appears",
+                next_step="raise the limit, or check a smaller feed",
+            )
+        return None
+
+    def _given(self, matched: bool) -> str | None:
+        if not matched:
+            return None
+        lost = self.graph.broken(laws.NOTHING_LOST) != 0
+        failing = self.graph.broken(laws.STANDING[0]) != 0
+        holds = {name: not self.graph.broken(law) for name, law in laws.DUPLICATES.items()}
+        if lost or failing:
+            return "at-most-once" if holds["exactly-once"] else "none"
+        for name in ("exactly-once", "effectively-once", "at-least-once"):
+            if holds[name]:
+                return name
+        return "none"
+
+    # -- violations -----------------------------------------------------------------------------------
+    def _violation(self, law: Law, matched: bool) -> Violation | None:
+        if law is laws.NOTHING_LOST and not matched:
+            return None
+        shortest = self.graph.shortest(law, self.graph.broken(law))
+        if shortest is None:
+            return None
+        number, schedule = shortest
+        if law is laws.NOTHING_LOST:
+            schedule = self._with_whole_cycle(schedule)
+        history = self.runner.replay(schedule, observed=self.found.observed)
+        if not self._judge(law, history) >> number & 1:
+            raise HarnessError(
+                f"a schedule that breaks {law.name} does not break it when replayed with fresh memory",
+                value=str(schedule),
+                expected="the same history as in the exploration",
+                next_step="pass isolate=True (--isolate); if it stays, please report it with the scenario",
+            )
+        record = self.alphabet.name(law.about, number)
+        if law.name == "idle-silence":
+            record = self._first_record(history.lifetimes[-1])
+        sentence = law.sentence.format(record=record)
+        if law.name == "state-loadable":
+            sentence += f": {history.lifetimes[-1].error}"
+        return Violation(law.name, record, schedule, history, blame(law, record, history, self._tokens), sentence)
+
+    def _first_record(self, lifetime: Lifetime) -> Hashable | None:
+        """A record that a lifetime published, if its messages hold any."""
+        for effect in lifetime.effects:
+            for number in self.alphabet.records(self.alphabet.message(effect.message)) if effect.message else ():
+                return self.alphabet.identities[number]
+        return None
+
+    def _tokens(self, effect: Effect) -> set[str]:
+        """The records of a publish."""
+        if effect.message is None:
+            return set()
+        numbers = self.alphabet.records(self.alphabet.message(effect.message))
+        return {token(self.alphabet.identities[number]) for number in numbers}
+
+    def _with_whole_cycle(self, schedule: Schedule) -> Schedule:
+        """A schedule that ends in a settled lifetime, run until the world comes back."""
+        return Schedule([*schedule, *[Step(schedule[-1].tick)] * self._longest_cycle()])
+
+    def _longest_cycle(self) -> int:
+        lengths = [self.graph.cycle_length(number) for number in self.graph.settled]
+        return max(lengths, default=1) - 1
+
+    def _judge(self, law: Law, history: History) -> int:
+        """The tokens for which a replayed history breaks a law."""
+        return laws.judge(law, self._events(law, history), self.alphabet.everything(law.about))
+
+    def _events(self, law: Law, history: History) -> list[tuple[str, int]]:
+        events: list[tuple[str, int]] = []
+        everything = self.alphabet.everything(law.about)
+        steps = list(zip(history.schedule, history.lifetimes, strict=True))
+        for index, (step, lifetime) in enumerate(steps):
+            if index:
+                moved = step.tick != steps[index - 1][0].tick
+                events.append((laws.MOVED if moved else laws.AGAIN, everything))
+            node = self._node_of(step, lifetime, history)
+            for mark in node.marks:
+                events += self.alphabet.spell(law.about, mark, step.tick)
+            if step.cut is None:
+                events += ending(law, node, self.alphabet)
+            else:
+                events.append((laws.CRASHED, everything))
+        if history.settled and law.about == "record":
+            events.append((laws.SETTLED, everything))
+        return events
+
+    def _node_of(self, step: Step, lifetime: Lifetime, history: History) -> Node:
+        """A lifetime of a history as laws see it; its files are judged by what the exploration allows."""
+        is_save = None if self.found.spans else self._is_save
+        marks = marks_of(lifetime, self.alphabet, is_save)
+        if step.cut is not None and step.cut.dropped:
+            last = max((m.position for m in marks if m.what == "confirm"), default=0)
+            marks = tuple(m for m in marks if m.what != "publish" or m.confirmed or m.position <= last)
+        files, size = self._files_after(history, lifetime)
+        bound = self.scenario.state_bytes_max
+        return Node(
+            step.tick, len(lifetime.effects), lifetime.outcome == "completed", marks, (), (), (),
+            littered=files > self.found.files_max + self.scenario.leftovers_max,
+            oversized=bound is not None and size > bound,
+        )  # fmt: skip
+
+    def _is_save(self, effect: Effect) -> bool:
+        return effect.kind in ("write", "rename") and any(p in self.found.observed for p, _ in effect.changes)
+
+    def _files_after(self, history: History, until: Lifetime) -> tuple[int, int]:
+        """How many files there are after a lifetime, and the bytes in those the program changed."""
+        disk = dict(self.runner.start)
+        for step, lifetime in zip(history.schedule, history.lifetimes, strict=True):
+            for effect in lifetime.effects:
+                for path, node in effect.changes:
+                    disk.pop(path, None) if node is None else disk.update({path: node})
+            for path, node in step_torn(step, lifetime):
+                disk.update({path: node})
+            if lifetime is until:
+                break
+        changed = [node for path, node in disk.items() if self.runner.start.get(path) != node]
+        return sum(n.kind != "dir" for n in disk.values()), sum(len(n.data) for n in changed)
+
+    def _resend_violation(self, resent: int, number: int, exit_: Any) -> Violation:
+        path = self.graph.path_to(number) or Schedule()
+        node = self.graph.nodes[number]
+        after = self.graph.nodes[exit_.target]
+        assert node is not None and after is not None and exit_.cut is not None
+        schedule = Schedule([*path, Step(node.tick, exit_.cut), Step(after.tick)])
+        history = self.runner.replay(schedule, observed=self.found.observed)
+        again = next((e.site for e in history.lifetimes[-1].effects if e.message is not None), None)
+        sentence = f"one crash makes it publish {resent} records again; asked was at most {self.scenario.resent_max}"
+        return Violation("resend-bound", None, schedule, history, again, sentence)
+
+
+class _Stopped(TestkitError):
+    verdict = "stopped-at-cap"
+
+
+def step_torn(step: Step, lifetime: Lifetime) -> tuple[Any, ...]:
+    """What a half-done write leaves, for a lifetime cut inside one."""
+    return lifetime.torn if step.cut is not None and step.cut.torn else ()
+
+
+def _some_identities(scenario: Scenario) -> str:
+    shown = [repr(identity) for identity in scenario.offered(0).values()][:3]
+    return ", ".join(shown) or "none is known: the feeds have no rows"
+
+
+# -- blame ------------------------------------------------------------------------------------------------
+def blame(law: Law, record: Hashable | None, history: History, tokens: Callable[[Effect], set[str]]) -> str | None:
+    """The source line to look at first."""
+    last = history.lifetimes[-1]
+    if law.name == "idle-silence":
+        return next((effect.site for effect in last.effects if effect.message is not None), None)
+    if law.name in ("no-duplicates", "source-order"):
+        return _last_publish(token(record), history, tokens)
+    if law.name == "state-loadable":
+        return _line_of_kill(history) or last.error_site
+    if law.name == "nothing-lost":
+        return _line_of_kill(history) or _last_change(history)
+    return _last_change(history, kinds=("create", "write") if law.name == "bounded-state" else ("create",))
+
+
+def _last_publish(wanted: str, history: History, tokens: Callable[[Effect], set[str]]) -> str | None:
+    for lifetime in reversed(history.lifetimes):
+        for effect in reversed(lifetime.effects):
+            if wanted in tokens(effect):
+                return effect.site
+    return None
+
+
+def _line_of_kill(history: History) -> str | None:
+    """The last effect before the last kill, or the write that it tore."""
+    for step, lifetime in reversed(list(zip(history.schedule, history.lifetimes, strict=True))):
+        if step.cut is not None:
+            if step.cut.torn:
+                return lifetime.torn_site
+            return lifetime.effects[-1].site if lifetime.effects else None
+    return None
+
+
+def _last_change(history: History, kinds: Sequence[str] = ("write", "rename")) -> str | None:
+    for lifetime in reversed(history.lifetimes):
+        for effect in reversed(lifetime.effects):
+            if effect.kind in kinds:
+                return effect.site
+    return None

@@ -1,0 +1,100 @@
+"""Fingerprints: which disks are one world. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from hashlib import blake2b
+
+from collector_testkit.effects import Change, Disk, Node
+
+__all__ = ["Fingerprint", "Fold"]
+
+_MODULUS = (1 << 128) - 1
+
+
+class Fingerprint:
+    """Sums a hash over the names of a disk, so that a change costs only what it changes.
+
+    A file whose contents the program never looks at counts by its name alone; `observed` are the others.
+    A time of last change counts in whole ticks, told by `tick_of`: within a tick, clocks differ from
+    schedule to schedule.
+    """
+
+    def __init__(self, observed: frozenset[str] | None, tick_of: Callable[[int], int]) -> None:
+        self._observed = observed
+        self._tick_of = tick_of
+        self._known: dict[tuple[str, int, int], int] = {}
+
+    def part(self, path: str, node: Node) -> int:
+        """What one name adds."""
+        if self._observed is not None and path not in self._observed:
+            return name_part(path, node.kind)
+        key = (path, node.digest, node.mtime_ns)
+        known = self._known.get(key)
+        if known is None:
+            text = f"{path}\0{node.kind}\0{node.digest}\0{self._tick_of(node.mtime_ns)}"
+            known = self._known[key] = _hash(text)
+        return known
+
+    def of(self, disk: Disk) -> int:
+        """The fingerprint of a whole disk."""
+        return sum(self.part(path, node) for path, node in disk.items()) & _MODULUS
+
+
+class Fold:
+    """A disk that is carried through a lifetime's changes, with its fingerprint and its names' alone."""
+
+    def __init__(self, disk: Disk, fingerprint: Fingerprint, key: int | None = None, names: int | None = None) -> None:
+        self.disk = dict(disk)
+        self._fingerprint = fingerprint
+        self.key = fingerprint.of(disk) if key is None else key
+        self.names = names_of(disk) if names is None else names
+
+    def after(self, changes: tuple[Change, ...]) -> tuple[int, int]:
+        """Both fingerprints, were `changes` made."""
+        key, names, part = self.key, self.names, self._fingerprint.part
+        for path, node in changes:
+            old = self.disk.get(path)
+            if old is not None:
+                key -= part(path, old)
+                names -= name_part(path, old.kind)
+            if node is not None:
+                key += part(path, node)
+                names += name_part(path, node.kind)
+        return key & _MODULUS, names & _MODULUS
+
+    def make(self, changes: tuple[Change, ...]) -> None:
+        """Make `changes`."""
+        if changes:
+            self.key, self.names = self.after(changes)
+            for path, node in changes:
+                if node is None:
+                    self.disk.pop(path, None)
+                else:
+                    self.disk[path] = node
+
+    def copy_with(self, changes: tuple[Change, ...] | None) -> dict[str, Node]:
+        """The disk after `changes`, as a copy."""
+        copied = dict(self.disk)
+        for path, node in changes or ():
+            if node is None:
+                copied.pop(path, None)
+            else:
+                copied[path] = node
+        return copied
+
+
+def names_of(disk: Disk) -> int:
+    """The fingerprint of the names alone: the same whatever a program looks at."""
+    return sum(name_part(path, node.kind) for path, node in disk.items()) & _MODULUS
+
+
+@lru_cache(maxsize=65_536)
+def name_part(path: str, kind: str) -> int:
+    """What a name adds to the fingerprint of names."""
+    return _hash(f"{path}\0{kind}")
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).digest(), "big")

@@ -1,0 +1,102 @@
+"""Programs: what to call for one lifetime, and which files are the program's own."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import os
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from collector_testkit.errors import UsageError
+from collector_testkit.scenario import Scenario
+from collector_testkit.world.broker import locate
+
+__all__ = ["STATE_DIR", "Program", "load"]
+
+STATE_DIR = "/var/lib/collector"
+
+
+class Program(NamedTuple):
+    """One program: its `name`, `main` to call for a lifetime, and the `roots` its files begin with."""
+
+    name: str
+    main: Callable[[], Any]
+    roots: tuple[str, ...]
+
+
+def load(scenario: Scenario) -> Program:
+    """The program of `scenario`, imported.
+
+    Raises:
+        UsageError: it is neither a class with `run_collection` or `run`, nor a callable, nor an entry.
+    """
+    given = scenario.program
+    if isinstance(given, str):
+        _, _, target = locate(given)
+        # A console entry is called whatever it is: a class does its work when it is made.
+        return Program(given, target, _roots(target))
+    if isinstance(given, type):
+        verb = next((name for name in ("run_collection", "run") if hasattr(given, name)), None)
+        if verb is None:
+            raise _no_program(given, "the class has neither run_collection() nor run()")
+        return Program(given.__name__, _collector(given, verb, scenario), _roots(given))
+    if callable(given):
+        return Program(getattr(given, "__qualname__", repr(given)), given, _roots(given))
+    raise _no_program(given, "it cannot be called")
+
+
+def _collector(cls: type, verb: str, scenario: Scenario) -> Callable[[], None]:
+    config = config_of(cls, scenario)
+
+    def main() -> None:
+        collector = cls() if config is None else cls(copy.deepcopy(dict(config)))
+        getattr(collector, verb)()
+
+    return main
+
+
+def config_of(cls: type, scenario: Scenario) -> Mapping[str, Any] | None:
+    """The configuration a class is made with; `state_dir` and `url` are filled in if it declares them."""
+    declared = getattr(cls, "config_spec", None)
+    if not isinstance(declared, str):
+        return scenario.config
+    words = {line.split("=")[0].split("::")[0].strip() for base in cls.__mro__ for line in _lines(base)}
+    filled: dict[str, Any] = {}
+    if "state_dir" in words:
+        filled["state_dir"] = STATE_DIR
+    if "url" in words and scenario.feeds:
+        filled["url"] = scenario.feeds[0].url
+    return {**filled, **(scenario.config or {})}
+
+
+def _lines(base: type) -> list[str]:
+    declared = vars(base).get("config_spec", "")
+    return declared.splitlines() if isinstance(declared, str) else []
+
+
+def _roots(target: Any) -> tuple[str, ...]:
+    """The file of `target`, or its package's directory."""
+    target = getattr(target, "func", target)  # functools.partial
+    module = sys.modules.get(getattr(target, "__module__", ""), None)
+    path = getattr(module, "__file__", None)
+    if module is None or path is None:
+        try:
+            return (inspect.getfile(target),)
+        except TypeError:
+            return ()
+    package = module.__name__.partition(".")[0]
+    top = getattr(sys.modules.get(package), "__file__", None)
+    if top is not None and os.path.basename(top) == "__init__.py" and "site-packages" in top:
+        return (os.path.dirname(top) + os.sep,)
+    return (path,)
+
+
+def _no_program(given: object, why: str) -> UsageError:
+    return UsageError(
+        f"there is no program to run: {why}",
+        value=given,
+        expected='a class with run_collection() or run(), a callable without arguments, or "module:function"',
+        next_step="pass the collector's class, or a function that makes it and runs it",
+    )

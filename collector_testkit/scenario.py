@@ -1,0 +1,278 @@
+"""Scenarios: what to check, as values - a program, its feeds, its broker, the guarantee asked, the limits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from datetime import datetime, timezone
+from typing import Any
+
+from collector_testkit.errors import UsageError
+
+__all__ = ["FORMATS", "GUARANTEES", "LAWS", "Broker", "Feed", "Limits", "Scenario", "identity_of", "token"]
+
+GUARANTEES = ("exactly-once", "effectively-once", "at-least-once", "at-most-once")
+FORMATS = ("json", "jsonl", "csv", "rss", "atom", "text")
+OPT_IN_LAWS = ("source-order",)
+LAWS = (
+    "no-duplicates", "nothing-lost", "state-loadable", "idle-silence", "no-leftovers", "bounded-state",
+    "resend-bound", "source-order",
+)  # fmt: skip
+ORDERS = ("source", "oldest-first", "newest-first")
+Row = Any
+_KEYS = ("id", "guid", "link", "url")
+
+
+@dataclass(frozen=True)
+class Feed:
+    """A source: what it holds at each tick, and how it says so.
+
+    Args:
+        url: where the program fetches it; the query string is left out of the comparison.
+        ticks: the rows at tick 0, 1, ...; after the last the source stays as it is. A row is a mapping,
+            or a string for `text`.
+        format: "json" (a list), "jsonl", "csv", "rss", "atom" or "text" (a row a line).
+        key: the row's identity: a field's name, or a callable `row -> value`. `None`: the first of id, guid,
+            link, url that the rows have, else the whole row.
+        page_size: rows on a page, at least 1; `None`: no pages.
+        paging: "query": the page is asked for with `?page=N` from 1; "link": the `Link` header (and, for a
+            format that has one, the document) names the next page.
+        respond: a callable `request -> response` that answers instead of `format`; its request has `method`,
+            `url`, `query`, `headers`, `body`, `tick` and `rows`; it returns bytes, text, a JSON value, or
+            `(status, headers, body)`. It must be a pure function.
+        headers: more response headers.
+    """
+
+    url: str
+    _: KW_ONLY
+    ticks: Sequence[Sequence[Row]] = ((),)
+    format: str = "json"
+    key: str | Callable[[Row], Any] | None = None
+    page_size: int | None = None
+    paging: str = "query"
+    respond: Callable[[Any], Any] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _one_of("Feed(format=)", self.format, FORMATS)
+        _one_of("Feed(paging=)", self.paging, ("query", "link"))
+        if not self.url.startswith(("http://", "https://")):
+            raise UsageError(
+                "a feed needs a full address",
+                value=self.url,
+                expected="a URL that begins with http:// or https://",
+                next_step="write the address the program fetches",
+            )
+        if self.page_size is not None and self.page_size < 1:
+            raise UsageError(
+                "a page holds at least one row",
+                value=self.page_size,
+                expected="page_size >= 1, or None for no pages",
+                next_step="leave page_size out if the feed has no pages",
+            )
+
+    def rows(self, tick: int) -> Sequence[Row]:
+        """What the source holds at `tick`."""
+        return self.ticks[min(tick, len(self.ticks) - 1)] if self.ticks else ()
+
+    def identity(self, row: Row) -> Hashable:
+        """The identity of `row`: a scalar as it is, anything else as canonical JSON text."""
+        if callable(self.key):
+            return identity_of(self.key(row))
+        if isinstance(self.key, str):
+            return identity_of(row[self.key])
+        if isinstance(row, Mapping):
+            for name in _KEYS:
+                if row.get(name) is not None:
+                    return identity_of(row[name])
+        return identity_of(row)
+
+    def key_fields(self) -> Iterator[str]:
+        """The names under which a message may carry the identity, the likeliest first."""
+        if isinstance(self.key, str):
+            yield self.key
+        elif self.key is None:
+            yield from _KEYS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Broker:
+    """What counts as a publish, and which records a message holds.
+
+    At most one of these; none means: the program's `publish_output(routing_key, body, properties)` if it has
+    one, else `pika`:
+
+        pika: true: `basic_publish` on a channel of `pika.BlockingConnection`, which is faked.
+        http: "METHOD URL"; `*` in the URL stands for any text.
+        call: the dotted path, "package.module:function" or "package.module:Class.method", of any callable.
+
+    Args:
+        records: "auto": identities found in a JSON object, a JSON list or a line of text; "message": the
+            whole message is one record; "json": each element of a JSON list; "lines"; "csv": each row; or a
+            callable `message -> list of identities`.
+        identity: a callable `message -> message identity` for effectively-once; `None`: the `message_id`
+            property, or the header `Idempotency-Key`.
+        response: what the HTTP request answers (a JSON value, text or `(status, headers, body)`), or what
+            the callable returns.
+    """
+
+    pika: bool = False
+    http: str | None = None
+    call: str | None = None
+    records: str | Callable[[Any], Any] = "auto"
+    identity: Callable[[Any], Any] | None = None
+    response: Any = None
+
+    def __post_init__(self) -> None:
+        if sum((self.pika, self.http is not None, self.call is not None)) > 1:
+            raise UsageError(
+                "a broker has one way to publish",
+                value=self,
+                expected="at most one of pika=, http= and call=",
+                next_step="keep the one whose messages are to be counted",
+            )
+        if self.http is not None and len(self.http.split()) != 2:
+            raise UsageError(
+                "the HTTP publish cannot be read",
+                value=self.http,
+                expected='a method and an address, like "POST https://api.example/items*"',
+                next_step="write the method in front of the address",
+            )
+        if not callable(self.records):
+            _one_of("Broker(records=)", self.records, ("auto", "message", "json", "lines", "csv"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Bounds of one check. What is left out because of one is said, and is never a pass.
+
+    `crashes_max` `None`: any number. `file_bytes_max` in bytes, `wall_seconds_max` real seconds for one
+    lifetime. `lines_max`: traced lines of a lifetime that does not end are not counted; its steps are
+    effects, and wall time.
+    """
+
+    worlds_max: int = 20_000
+    effects_max: int = 5_000
+    crashes_max: int | None = None
+    file_bytes_max: int = 16 * 2**20
+    wall_seconds_max: float = 10.0
+    forked_max: int = 3
+    audited_max: int = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """Everything a check needs.
+
+    Args:
+        program: a class with `run_collection()` or `run()`; a callable without arguments; or a console entry
+            "module:function".
+        config: handed to the class as its configuration; `None`: the class is made without arguments, or, if
+            it has a `config_spec`, gets `state_dir` and `url` of the first feed.
+        argv: arguments of a console entry, without the program's name. env: environment variables to set.
+        files: text or bytes by absolute path, on the disk before the first run; a path that ends in "/" is a
+            directory.
+        feeds, broker: see `Feed` and `Broker`. routes: what other requests answer, by "METHOD URL".
+        guarantee: "exactly-once", "effectively-once", "at-least-once" or "at-most-once".
+        ticks: how often the scheduler starts the program, at least 1; `None`: as many as the feeds have.
+        laws: opt-in laws: "source-order". order: "source", "oldest-first" (by the field `time`, `updated` or
+            `published`) or "newest-first", the order that law asks for.
+        state_bytes_max: bound on what clean runs leave in the program's files, in bytes; `None`: no bound.
+        resent_max: bound on records sent again after one crash; `None`: no bound.
+        leftovers_max: files beyond those of a crash-free run that crashes may leave, 1 by default.
+        start: the simulated time of tick 0 (aware, or UTC). tick_seconds: simulated seconds between ticks.
+        seed: of random numbers, uuids and temporary names.
+        isolate: run every lifetime in a forked child, so that no memory outlives it; slower.
+    """
+
+    program: Any
+    config: Mapping[str, Any] | None = None
+    argv: Sequence[str] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str | bytes] = field(default_factory=dict)
+    feeds: Sequence[Feed] = ()
+    broker: Broker = field(default_factory=Broker)
+    routes: Mapping[str, Any] = field(default_factory=dict)
+    guarantee: str = "exactly-once"
+    ticks: int | None = None
+    laws: Sequence[str] = ()
+    order: str = "source"
+    state_bytes_max: int | None = None
+    resent_max: int | None = None
+    leftovers_max: int = 1
+    start: datetime = datetime(2026, 11, 24, 12, tzinfo=timezone.utc)
+    tick_seconds: float = 7200.0
+    seed: int = 0
+    isolate: bool = False
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        _one_of("guarantee", self.guarantee, GUARANTEES)
+        _one_of("order", self.order, ORDERS)
+        for law in self.laws:
+            _one_of("laws", law, OPT_IN_LAWS)
+        if self.ticks is not None and self.ticks < 1:
+            raise UsageError(
+                "a scenario needs at least one tick",
+                value=self.ticks,
+                expected="ticks >= 1, or None for as many as the feeds have",
+                next_step="leave ticks= out",
+            )
+        if self.tick_seconds <= 0:
+            raise UsageError(
+                "time must go on between two ticks",
+                value=self.tick_seconds,
+                expected="tick_seconds > 0",
+                next_step="write the scheduler's interval in seconds",
+            )
+        for path in self.files:
+            if not path.startswith("/"):
+                raise UsageError(
+                    "a file needs an absolute path",
+                    value=path,
+                    expected="a path that begins with /",
+                    next_step="write where the program looks for it",
+                )
+
+    @property
+    def last_tick(self) -> int:
+        """The tick after which nothing changes any more."""
+        if self.ticks is not None:
+            return self.ticks - 1
+        return max((len(feed.ticks) for feed in self.feeds), default=1) - 1
+
+    def tick_time(self, tick: int) -> float:
+        """Seconds since the epoch at which the scheduler starts the program at `tick`."""
+        start = self.start if self.start.tzinfo else self.start.replace(tzinfo=timezone.utc)
+        return start.timestamp() + tick * self.tick_seconds
+
+    def offered(self, tick: int) -> dict[str, Hashable]:
+        """The identities the sources hold at `tick`, in their order, by token."""
+        found = (feed.identity(row) for feed in self.feeds for row in feed.rows(tick))
+        return {token(identity): identity for identity in found}
+
+
+def identity_of(value: Any) -> Hashable:
+    """A scalar as it is, anything else as canonical JSON text."""
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return value
+    try:
+        return json.dumps(value, sort_keys=True, ensure_ascii=False)
+    except (TypeError, ValueError):
+        return repr(value)
+
+
+def token(identity: Hashable) -> str:
+    """How a record is compared: 1 and "1" are the same record, since CSV knows no numbers."""
+    return str(identity)
+
+
+def _one_of(what: str, value: object, known: Sequence[str]) -> None:
+    if value not in known:
+        raise UsageError(
+            f"{what} does not know this word",
+            value=value,
+            expected="one of " + ", ".join(known),
+            next_step="choose one of these",
+        )

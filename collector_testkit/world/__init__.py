@@ -1,0 +1,1 @@
+"""The world: everything that outlives a process - disk, broker, source, clock."""

@@ -1,0 +1,164 @@
+"""The broker: every way a program may publish, each ending in one effect."""
+
+from __future__ import annotations
+
+import fnmatch
+import functools
+import importlib
+import inspect
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+from collector_testkit.effects import Message
+from collector_testkit.errors import UsageError
+from collector_testkit.scenario import Broker
+from collector_testkit.world.patches import Patches, classes_defining
+from collector_testkit.world.pika_fake import PikaFake
+from collector_testkit.world.records import message_identity
+from collector_testkit.world.source import reply_of
+from collector_testkit.world.wire import HttpReply, HttpRequest
+
+__all__ = ["FakeBroker"]
+
+Emit = Callable[..., None]
+
+
+class FakeBroker:
+    """What the program publishes to; it takes every message.
+
+    Knows how programs publish; must not know records or laws. `emit` is called once for each message. A
+    publish inside another (a `publish_output` that hands on to pika) is the outer one's business.
+    """
+
+    def __init__(self, value: Broker, emit: Emit) -> None:
+        self._value = value
+        self._emit = emit
+        self._inside = False
+
+    def open(self, patches: Patches) -> None:
+        """Stand in for the real broker until `patches` is closed."""
+        pika = PikaFake(self._publish_pika, self._confirm)
+        pika.open()
+        patches.callback(pika.close)
+        if self._value.call is not None:
+            self._replace_call(self._value.call, patches)
+        elif self._value.http is None and not self._value.pika:
+            for owner in list(classes_defining("publish_output", _is_first)):
+                patches.put(owner, "publish_output", self._publish_output)
+
+    def begin(self) -> None:
+        """Forget the last lifetime."""
+        self._inside = False
+
+    # -- the ways to publish --------------------------------------------------------------------------
+    @property
+    def _publish_output(self) -> Any:
+        broker = self
+
+        def publish_output(collector: Any, *args: Any, **kwargs: Any) -> None:
+            # By position or by any name: callers use (routing_key, body, properties) and n6's own words.
+            route, body, properties, *_ = [*args, *kwargs.values(), None, None, None]
+            broker._publish(str(route), as_bytes(body), properties or {})
+
+        return publish_output
+
+    def _publish_pika(self, exchange: str, key: str, body: bytes, properties: Any, confirmed: bool) -> None:
+        if self._value.call is None and self._value.http is None:
+            self._publish(f"{exchange}/{key}" if exchange else key, body, properties, confirmed)
+
+    def _confirm(self) -> None:
+        self._emit("confirm", "broker")
+
+    def answer(self, request: HttpRequest) -> HttpReply | None:
+        """Take an HTTP request that is a publish; `None` if it is none."""
+        if self._value.http is None:
+            return None
+        method, pattern = self._value.http.split()
+        address = request.url if "?" in pattern else request.url.partition("?")[0]
+        if request.method != method.upper() or not fnmatch.fnmatchcase(address, _literal(pattern)):
+            return None
+        self._publish(f"{request.method} {request.url}", request.body, request.headers)
+        response = self._value.response
+        return reply_of(response(request) if callable(response) else response)
+
+    def _replace_call(self, path: str, patches: Patches) -> None:
+        owner, name, original = locate(path)
+        is_method = isinstance(owner, type) and not isinstance(inspect.getattr_static(owner, name), staticmethod)
+
+        @functools.wraps(original)
+        def publish(*args: Any, **kwargs: Any) -> Any:
+            given = args[1:] if is_method else args
+            self._publish(path, _arguments(given, kwargs), kwargs.get("properties", kwargs))
+            return self._value.response
+
+        value: Any = staticmethod(publish) if isinstance(owner, type) and not is_method else publish
+        if isinstance(owner, type):
+            patches.put(owner, name, value)
+        else:
+            patches.everywhere(owner, name, value)
+
+    def _publish(self, route: str, body: bytes, properties: Any, confirmed: bool = True) -> None:
+        if self._inside:
+            return
+        self._inside = True
+        try:
+            bare = Message(route, body)
+            if self._value.identity is not None:
+                identity = self._value.identity(bare)
+            else:
+                identity = message_identity(self._value, body, properties)
+            message = bare._replace(identity=None if identity is None else str(identity))
+            self._emit("publish", route, message=message, confirmed=confirmed)
+        finally:
+            self._inside = False
+
+
+def locate(path: str) -> tuple[Any, str, Any]:
+    """The owner, the name and the object that "package.module:name" or "package.module:Class.name" means.
+
+    Raises:
+        UsageError: there is no such module or name.
+    """
+    module_name, _, names = path.partition(":")
+    if not names:
+        module_name, _, names = path.rpartition(".")
+    try:
+        owner: Any = importlib.import_module(module_name)
+        *outer, name = names.split(".")
+        for part in outer:
+            owner = getattr(owner, part)
+        return owner, name, getattr(owner, name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UsageError(
+            f"nothing is found under this dotted path: {error}",
+            value=path,
+            expected='"package.module:function" or "package.module:Class.method", importable from here',
+            next_step="import it in a Python prompt, and write the path that works there",
+        ) from error
+
+
+def as_bytes(body: Any) -> bytes:
+    """A message's body as bytes: text in UTF-8, anything else as JSON."""
+    if isinstance(body, (bytes, bytearray, memoryview)):
+        return bytes(body)
+    return (body if isinstance(body, str) else json.dumps(body, sort_keys=True, default=repr)).encode()
+
+
+def _arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+    given = [*args, *kwargs.values()]
+    if len(given) == 1:
+        return as_bytes(given[0])
+    return as_bytes([value.decode("utf-8", "replace") if isinstance(value, bytes) else value for value in given])
+
+
+def _is_first(owner: type) -> bool:
+    """Whether no base of `owner` defines `publish_output`: an override may hand on to it."""
+    return not any("publish_output" in vars(base) for base in owner.__mro__[1:])
+
+
+@functools.lru_cache(maxsize=64)
+def _literal(pattern: str) -> str:
+    """The pattern with `*` alone as a wildcard."""
+    return re.sub(r"([\[?])", r"[\1]", pattern)

@@ -1,0 +1,53 @@
+"""Entropy: random numbers, uuids and temporary names, the same for the same lifetime anywhere."""
+
+from __future__ import annotations
+
+import os
+import random
+import tempfile
+import uuid
+from typing import Any
+
+from collector_testkit.world.patches import Patches
+
+__all__ = ["Entropy"]
+
+_NODE = 0x02_00_00_00_00_01  # a locally administered address, as a machine without a card has
+
+
+class Entropy:
+    """All randomness of the simulated machine, from one seed for each lifetime."""
+
+    def __init__(self) -> None:
+        self._source = random.Random(0)
+
+    def open(self, patches: Patches) -> None:
+        """Take the randomness of this process over until `patches` is closed."""
+        patches.callback(random.setstate, random.getstate())
+        patches.everywhere(os, "urandom", self._bytes)
+        patches.put(random, "_urandom", self._bytes)
+        seed = random.Random.seed
+
+        def seeded(generator: random.Random, a: Any = None, version: int = 2) -> None:
+            if a is None and type(generator) is not random.SystemRandom:
+                a = self._source.getrandbits(128)
+            seed(generator, a, version)
+
+        patches.put(random.Random, "seed", seeded)
+        patches.put(random, "seed", lambda a=None, version=2: seeded(random._inst, a, version))  # type: ignore[attr-defined]  # CPython's shared generator
+        for name, value in (("_generate_time_safe", None), ("_node", _NODE), ("_last_timestamp", None)):
+            if hasattr(uuid, name):
+                patches.put(uuid, name, value)
+        patches.put(tempfile, "_name_sequence", None)
+        patches.put(tempfile, "tempdir", tempfile.tempdir)
+
+    def begin(self, seed: int) -> None:
+        """Start a lifetime's randomness at `seed`."""
+        self._source = random.Random(seed)
+        random.seed(self._source.getrandbits(64))
+        setattr(tempfile, "_name_sequence", None)
+        setattr(tempfile, "tempdir", None)
+        setattr(uuid, "_last_timestamp", None)
+
+    def _bytes(self, size: int) -> bytes:
+        return self._source.randbytes(size)

@@ -1,0 +1,136 @@
+"""Guards: what works past the fake disk and the fake network is refused by name, and remembered."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any, NamedTuple
+
+from collector_testkit.world.patches import Patches
+
+__all__ = ["Escape", "Guards"]
+
+_SIMPLE_WAY = "check the part of the collector that does without it, or isolate it behind a callable of your own"
+_WAYS = {
+    "sqlite3.connect": ("an SQLite database", "keep the state in a file, or pass the store in and test it apart"),
+    "sqlite3.connect/handle": ("an SQLite database", "keep the state in a file"),
+    "mmap.__new__": ("a memory map", "read and write the file with open()"),
+    "subprocess.Popen": ("another process", "name the callable that starts it as Broker(call=...), or replace it"),
+    "os.system": ("another process", _SIMPLE_WAY),
+    "os.exec": ("another process", _SIMPLE_WAY),
+    "os.posix_spawn": ("another process", _SIMPLE_WAY),
+    "os.spawn": ("another process", _SIMPLE_WAY),
+    "os.fork": ("a forked process", _SIMPLE_WAY),
+    "os.forkpty": ("a forked process", _SIMPLE_WAY),
+    "socket.connect": ("a real socket", "fetch with requests, urllib or http.client, or name the callable"
+                       " that publishes as Broker(call=...)"),
+    "socket.sendto": ("a real socket", "name the callable that sends as Broker(call=...)"),
+    "socket.getaddrinfo": ("a real name look-up", "fetch with requests, urllib or http.client"),
+}  # fmt: skip
+_DISK = {
+    "os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.chmod",
+    "os.utime",
+}  # fmt: skip
+_WRITE = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
+
+
+class Escape(NamedTuple):
+    """One refused call: what the program reached for, with which argument, from which line, and the way out."""
+
+    what: str
+    value: str
+    site: str | None
+    way_out: str
+
+
+class Refused(RuntimeError):
+    """What the program sees of a refusal."""
+
+
+class Guards:
+    """Watches one process while a lifetime runs; `active` is true only then.
+
+    Source: PEP 578; `open` of pyfakefs raises no audit event, so each one seen is of the real disk.
+    """
+
+    def __init__(self, site: Any) -> None:
+        self.active = False
+        self.escapes: list[Escape] = []
+        self._site = site
+
+    def open(self, patches: Patches) -> None:
+        """Watch until `patches` is closed."""
+        _HOOK.install()
+        patches.callback(_HOOK.guards.remove, self)
+        _HOOK.guards.append(self)
+        for name in ("_gdbm", "_dbm"):  # databases in C that raise no audit event
+            try:
+                module = importlib.import_module(name)
+            except ImportError:
+                continue
+            patches.put(module, "open", self._refuse_dbm)
+
+    def refuse(self, what: str, value: str, way_out: str) -> Refused:
+        """Remember a refusal, and give the exception to raise."""
+        escape = Escape(what, value, self._site(sys._getframe(1)), way_out)
+        if len(self.escapes) < 100:
+            self.escapes.append(escape)
+        return Refused(f"collector-testkit: {what} ({value}) is not simulated; {way_out}")
+
+    def check(self, event: str, args: tuple[Any, ...]) -> None:
+        """Refuse what an audit event tells, if it leaves the simulated world."""
+        known = _WAYS.get(event)
+        if known is not None:
+            if event.startswith("socket.") and not _leaves(event, args):
+                return
+            raise self.refuse(known[0], f"{event}{_short(args)}", known[1])
+        if event == "open":
+            path, mode, flags = args
+            if isinstance(path, int) or not (_writes(mode, flags)) or str(path).startswith("/dev/"):
+                return
+            raise self.refuse("the real disk", f"open({path!r}, {mode!r})", "write with open(), os or pathlib")
+        if event in _DISK:
+            raise self.refuse("the real disk", f"{event}{_short(args)}", "use open(), os, shutil or pathlib")
+
+    def _refuse_dbm(self, *args: Any, **kwargs: Any) -> Any:
+        raise self.refuse("a dbm database", f"dbm.open{_short(args)}", "keep the state in a plain file")
+
+
+def _writes(mode: Any, flags: Any) -> bool:
+    if isinstance(mode, str):
+        return any(letter in mode for letter in "wax+")
+    return bool((flags or 0) & _WRITE)
+
+
+def _leaves(event: str, args: tuple[Any, ...]) -> bool:
+    """Whether a socket event leaves the process: pairs and local wake-up sockets of an event loop do not."""
+    if event == "socket.getaddrinfo":
+        return True
+    return getattr(args[0], "family", None) is not None
+
+
+def _short(args: tuple[Any, ...]) -> str:
+    text = "(" + ", ".join(repr(arg) for arg in args) + ")"
+    return text if len(text) <= 120 else text[:117] + "..."
+
+
+class _Hook:
+    """The audit hook of this process: Python has no way to remove one, so there is one, asleep when unused."""
+
+    def __init__(self) -> None:
+        self.guards: list[Guards] = []
+        self.installed = False
+
+    def install(self) -> None:
+        if not self.installed:
+            self.installed = True
+            sys.addaudithook(self)
+
+    def __call__(self, event: str, args: tuple[Any, ...]) -> None:
+        if self.guards and self.guards[-1].active and event in _EVENTS:
+            self.guards[-1].check(event, args)
+
+
+_EVENTS = {*_WAYS, *_DISK, "open"}
+_HOOK = _Hook()

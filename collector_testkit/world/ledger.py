@@ -1,0 +1,153 @@
+"""The ledger: the effects of one lifetime, each with the program's line and the load or save it belongs to."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import sysconfig
+from collections.abc import Callable
+from types import CodeType, FrameType, FunctionType
+from typing import Any
+
+from collector_testkit.effects import Change, Effect, Message, Span
+from collector_testkit.world.patches import Patches, classes_defining
+
+__all__ = ["Ledger", "Stop"]
+
+_KIT = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_LIBRARIES = tuple(
+    {os.path.realpath(sysconfig.get_path(p)) for p in ("stdlib", "platstdlib")}
+    | {sysconfig.get_path(p) for p in ("stdlib", "platstdlib")}
+)
+VERBS = ("load_state", "save_state")
+
+
+class Stop(BaseException):
+    """Ends a lifetime that went past a limit; no `except Exception` of a program stops it."""
+
+
+class Ledger:
+    """Collects effects while a lifetime runs; must not know how an effect is done."""
+
+    def __init__(self, *, effects_max: int, is_program: Callable[[str], bool]) -> None:
+        self.effects: list[Effect] = []
+        self.saves: list[int] = []
+        self.spans_seen = False
+        self.stopped: str | None = None
+        self._effects_max = effects_max
+        self.is_program = is_program
+        self._known: dict[CodeType, bool] = {}
+        self._spans: list[Span] = []
+        self._counts: dict[str, int] = {}
+
+    def begin(self) -> None:
+        """Forget the last lifetime."""
+        self.effects = []
+        self.saves = []
+        self.stopped = None
+        self._spans.clear()
+        self._counts.clear()
+
+    def emit(
+        self,
+        kind: str,
+        target: str,
+        *,
+        changes: tuple[Change, ...] = (),
+        torn: tuple[Change, ...] | None = None,
+        message: Message | None = None,
+        confirmed: bool = True,
+        seconds: float = 0.0,
+    ) -> None:
+        """Write down one effect that was just done."""
+        if len(self.effects) >= self._effects_max:
+            self.stop(f"{self._effects_max:,} effects")
+        span = self._spans[0] if self._spans else None
+        site = self.site(sys._getframe(1))
+        self.effects.append(Effect(kind, target, site, span, changes, torn, message, confirmed, seconds))
+
+    # -- limits ---------------------------------------------------------------------------------------
+    def stop(self, why: str) -> None:
+        """End the program here, whatever it catches: each further line of it raises again."""
+        self.stopped = self.stopped or why
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None and not frame.f_code.co_filename.startswith(_KIT + "lifetime"):
+            if not frame.f_code.co_filename.startswith(_KIT):
+                frame.f_trace = _raise_on_line
+            frame = frame.f_back
+        sys.settrace(_raise_on_line)
+        raise Stop(why)
+
+    # -- where ----------------------------------------------------------------------------------------
+    def site(self, frame: FrameType | None) -> str | None:
+        """The innermost line of the program on the stack, "path:line"."""
+        known = self._known
+        while frame is not None:
+            code = frame.f_code
+            mine = known.get(code)
+            if mine is None:
+                mine = known[code] = self.is_program(code.co_filename)
+            if mine:
+                return f"{code.co_filename}:{frame.f_lineno}"
+            frame = frame.f_back
+        return None
+
+    # -- spans ----------------------------------------------------------------------------------------
+    def watch(self, patches: Patches) -> None:
+        """Follow every `load_state` and `save_state` that a class or a module defines."""
+        for verb in VERBS:
+            for owner in list(classes_defining(verb, lambda _: True)):
+                self._wrap(patches, owner, verb)
+            for module in list(sys.modules.values()):
+                function = getattr(module, "__dict__", {}).get(verb)
+                if isinstance(function, FunctionType) and not hasattr(function, "__wrapped__"):
+                    patches.everywhere(module, verb, self._spanned(verb, function))
+
+    def _wrap(self, patches: Patches, owner: type, verb: str) -> None:
+        found = vars(owner)[verb]
+        for kind in (staticmethod, classmethod):
+            if isinstance(found, kind):
+                patches.put(owner, verb, kind(self._spanned(verb, found.__func__)))
+        if isinstance(found, FunctionType):
+            patches.put(owner, verb, self._spanned(verb, found))
+
+    def _spanned(self, verb: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def spanned(*args: Any, **kwargs: Any) -> Any:
+            number = self._counts[verb] = self._counts.get(verb, 0) + (not self._spans)
+            self.spans_seen = True
+            self._spans.append(Span(verb, number))
+            try:
+                result = function(*args, **kwargs)
+            finally:
+                self._spans.pop()
+            if verb == "save_state" and not self._spans:
+                self.saves.append(len(self.effects))
+            return result
+
+        return spanned
+
+
+def _raise_on_line(frame: FrameType, event: str, arg: Any) -> Any:
+    if frame.f_code.co_filename.startswith(_KIT):
+        return None
+    if event == "line":
+        raise Stop("the lifetime was ended")
+    return _raise_on_line
+
+
+def program_files(roots: tuple[str, ...], production: tuple[str, ...]) -> Callable[[str], bool]:
+    """Which files are the program's: its own, `roots`, and whatever is no library and not of ours.
+
+    `production` are directories of libraries that are never blamed unless the program lies in one.
+    """
+
+    def is_program(path: str) -> bool:
+        if path.startswith(roots):
+            return True
+        if path.startswith(("<", _KIT, *production)) or "site-packages" in path:
+            return False
+        return not path.startswith(_LIBRARIES)
+
+    return is_program

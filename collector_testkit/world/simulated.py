@@ -1,0 +1,156 @@
+"""The simulated world: disk, broker, source and clock, put up together for one exploration."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import sysconfig
+import threading
+from collections.abc import Callable
+
+from pyfakefs.fake_filesystem import FakeFilesystem
+from pyfakefs.fake_filesystem_unittest import Patcher
+
+from collector_testkit.effects import Disk
+from collector_testkit.scenario import Scenario
+from collector_testkit.world.broker import FakeBroker
+from collector_testkit.world.clock import Clock
+from collector_testkit.world.disk import FakeDisk
+from collector_testkit.world.entropy import Entropy
+from collector_testkit.world.guards import Guards
+from collector_testkit.world.ledger import Ledger
+from collector_testkit.world.patches import Patches
+from collector_testkit.world.source import Source
+from collector_testkit.world.wire import HttpReply, HttpRequest, Wire
+
+__all__ = ["World"]
+
+
+class World:
+    """Everything that outlives a process, and the only thing that changes.
+
+    Opened once for an exploration, with `with`; `begin` puts it into one state and starts a lifetime.
+    `fs` is a pyfakefs file system to build on; `None` makes one.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        *,
+        program_name: str,
+        is_program: Callable[[str], bool],
+        fs: FakeFilesystem | None = None,
+    ) -> None:
+        limits = scenario.limits
+        self.scenario = scenario
+        self.ledger = Ledger(effects_max=limits.effects_max, is_program=is_program)
+        self.source = Source(scenario)
+        self.broker = FakeBroker(scenario.broker, self.ledger.emit)
+        self.clock = Clock(lambda seconds: self.ledger.emit("sleep", "clock", seconds=seconds))
+        self.entropy = Entropy()
+        self.guards = Guards(self.ledger.site)
+        self.disk: FakeDisk
+        self.threads = frozenset(threading.enumerate())
+        self.program_name = program_name
+        self._fs = fs
+        self._patches = Patches()
+
+    def __enter__(self) -> World:
+        try:
+            self._open()
+        except BaseException:
+            self._patches.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._patches.close()
+
+    def _open(self) -> None:
+        patches, scenario = self._patches, self.scenario
+        for name in ("requests", "encodings.idna", "pika"):  # a real disk is needed to import them
+            _import_if_there(name)
+        self.clock.now_s = scenario.tick_time(0)
+        fs = self._fs or self._new_fs(patches)
+        fs.shuffle_listdir_results = False
+        self._fs = fs
+        self.disk = FakeDisk(
+            fs, self.ledger.emit, self.clock.now_ns, file_bytes_max=scenario.limits.file_bytes_max,
+            stop=self.ledger.stop,
+        )  # fmt: skip
+        self._fill(fs)
+        self.clock.open(patches)
+        self.entropy.open(patches)
+        wire = Wire(self._handle)
+        wire.open()
+        patches.callback(wire.close)
+        self.broker.open(patches)
+        self.ledger.watch(patches)
+        self.guards.open(patches)
+        self.disk.open()
+        patches.callback(self.disk.close)
+
+    def _new_fs(self, patches: Patches) -> FakeFilesystem:
+        patcher = Patcher()
+        patcher.setUp()
+        patches.callback(patcher.tearDown)
+        assert patcher.fs is not None
+        return patcher.fs
+
+    def _fill(self, fs: FakeFilesystem) -> None:
+        for path, contents in self.scenario.files.items():
+            if path.endswith("/"):
+                fs.makedirs(path, exist_ok=True)
+            else:
+                fs.create_file(path, contents=contents)
+        for path in ("/var/lib/collector", "/tmp", os.path.expanduser("~")):
+            fs.makedirs(path, exist_ok=True)
+        for real in _lent():
+            if not fs.exists(real):
+                fs.add_real_directory(real, read_only=True, lazy_read=True)
+
+    @property
+    def start(self) -> Disk:
+        """The disk before the first lifetime."""
+        return dict(self.disk.current)
+
+    def begin(self, disk: Disk, tick: int, now_s: float, seed: int) -> None:
+        """Start a lifetime: the disk holds `disk`, the source is at `tick`, the clock at `now_s`."""
+        self.source.tick = tick
+        self.source.fetched = set()
+        self.clock.move_to(now_s)
+        self.broker.begin()
+        self.disk.begin(disk)
+        self.entropy.begin(seed)
+        self.guards.escapes.clear()
+        self.ledger.begin()
+
+    def _handle(self, request: HttpRequest) -> HttpReply:
+        reply = self.broker.answer(request)
+        if reply is not None:
+            return reply
+        reply = self.source.answer(request)
+        if reply is None:
+            way_out = 'answer it: Scenario(routes={"%s %s": ...}), or add a feed' % (
+                request.method, request.url.partition("?")[0]
+            )  # fmt: skip
+            refused = self.guards.refuse("an unexpected request", f"{request.method} {request.url}", way_out)
+            raise ConnectionRefusedError(str(refused))
+        self.ledger.emit("request", f"{request.method} {request.url}")
+        return reply
+
+
+def _import_if_there(name: str) -> None:
+    try:
+        importlib.import_module(name)
+    except ImportError:
+        pass
+
+
+def _lent() -> list[str]:
+    """Real directories that programs read and nobody writes: installed packages and time zones."""
+    wanted = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), "/usr/share/zoneinfo"}
+    if "tzdata" in sys.modules:
+        wanted.add(os.path.dirname(str(sys.modules["tzdata"].__file__)))
+    return sorted(path for path in wanted if os.path.isdir(path))
