@@ -54,7 +54,7 @@ def found(rule: Any, body: Any, *feeds: Feed) -> tuple[Hashable, ...]:
     ],
 )
 def test_auto_finds_records_by_the_feeds_key(body: Any, expected: tuple[Hashable, ...]) -> None:
-    """ "auto" names known records as the feed does, and an unknown one by its key."""
+    """The word "auto" names known records as the feed does, and an unknown one by its key."""
     assert found("auto", body) == expected
 
 
