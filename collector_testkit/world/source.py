@@ -201,15 +201,15 @@ def _page_number(items: list[tuple[str, str]]) -> int:
 
 
 def _route(name: str, value: Any) -> _Route:
-    method, _, url = name.strip().partition(" ")
-    if "://" not in url:
+    method, _, url = (part.strip() for part in name.strip().partition(" "))
+    if not url.startswith(("http://", "https://", "*")):
         raise UsageError(
             "a route cannot be read",
             value=name,
             expected='a method and an address, like "GET https://api.example/items*"',
             next_step="write the method in front of the address",
         )
-    url = url.strip() if "*" in url else address(url.strip())[0]
+    url = url if "*" in url else address(url)[0]
     pattern = re.compile(".*".join(re.escape(part) for part in url.split("*")), re.DOTALL)
     return _Route(name, method.upper(), pattern, "?" in url, value)
 

@@ -47,6 +47,7 @@ class HttpReply(NamedTuple):
 
 
 Handle = Callable[[HttpRequest], HttpReply]
+_ENCODING = "latin-1" if urllib3.__version__.startswith("1.") else "utf-8"  # of a body given as text
 _CERTIFICATES = ("load_cert_chain", "load_default_certs", "load_verify_locations", "set_default_verify_paths")
 
 
@@ -191,7 +192,7 @@ def _blocks(body: Any) -> Iterator[bytes]:
     elif hasattr(body, "read"):
         body = (body.read(),)
     for block in body:
-        yield block.encode() if isinstance(block, str) else bytes(block)
+        yield block.encode(_ENCODING) if isinstance(block, str) else bytes(block)
 
 
 def _raw(asked: HttpRequest, reply: HttpReply) -> Any:
