@@ -57,6 +57,9 @@ def run(program: Program, world: World, start: Start) -> Lifetime:
     ledger = world.ledger
     if ledger.stopped is not None:
         raise _endless(program, ledger.stopped, len(ledger.effects), site)
+    problem = world.problem or world.broker.refusal
+    if problem is not None:
+        raise problem
     if world.guards.escapes:
         raise _escaped(world.guards.escapes[0])
     return Lifetime(

@@ -58,3 +58,24 @@ class FeedCollector(StatefulCollectorMixin, BaseCollector):
         response.raise_for_status()
         rows: list[dict[str, Any]] = response.json()
         return rows
+
+
+def _scenario() -> Any:
+    from collector_testkit import Feed, Scenario
+
+    first = {"id": 1, "time": "2026-11-24T10:00:00Z"}
+    second = {"id": 2, "time": "2026-11-24T10:00:00Z"}
+    late = {"id": 3, "time": "2026-11-24T09:00:00Z"}
+    return Scenario(
+        program=FeedCollector,
+        feeds=[Feed("https://feed.example/items.json", ticks=[[first, second], [first, second, late]])],
+        guarantee="at-least-once",
+        resent_max=1,
+    )
+
+
+def __getattr__(name: str) -> Any:
+    # The scenario is for `collector-testkit check`; production imports this module without the kit.
+    if name == "scenario":
+        return _scenario()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

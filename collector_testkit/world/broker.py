@@ -19,6 +19,7 @@ from collector_testkit.world.pika_fake import PikaFake
 from collector_testkit.world.records import message_identity
 from collector_testkit.world.source import reply_of
 from collector_testkit.world.wire import HttpReply, HttpRequest
+from collector_testkit.world.wire import address as address_of
 
 __all__ = ["FakeBroker"]
 
@@ -36,12 +37,13 @@ class FakeBroker:
         self._value = value
         self._emit = emit
         self._inside = False
+        self._pika = PikaFake(self._publish_pika, self._confirm)
+        self.problem: UsageError | None = None
 
     def open(self, patches: Patches) -> None:
         """Stand in for the real broker until `patches` is closed."""
-        pika = PikaFake(self._publish_pika, self._confirm)
-        pika.open()
-        patches.callback(pika.close)
+        self._pika.open()
+        patches.callback(self._pika.close)
         if self._value.call is not None:
             self._replace_call(self._value.call, patches)
         elif self._value.http is None and not self._value.pika:
@@ -51,6 +53,12 @@ class FakeBroker:
     def begin(self) -> None:
         """Forget the last lifetime."""
         self._inside = False
+        self.problem = self._pika.refusal = None
+
+    @property
+    def refusal(self) -> UsageError | None:
+        """The first use of the broker, or of what the scenario says of it, that was refused."""
+        return self.problem or self._pika.refusal
 
     # -- the ways to publish --------------------------------------------------------------------------
     @property
@@ -76,6 +84,8 @@ class FakeBroker:
         if self._value.http is None:
             return None
         method, pattern = self._value.http.split()
+        if "*" not in pattern:
+            pattern = address_of(pattern)[0]
         address = request.url if "?" in pattern else request.url.partition("?")[0]
         if request.method != method.upper() or not fnmatch.fnmatchcase(address, _literal(pattern)):
             return None
@@ -104,13 +114,12 @@ class FakeBroker:
             return
         self._inside = True
         try:
-            bare = Message(route, body)
-            if self._value.identity is not None:
-                identity = self._value.identity(bare)
-            else:
-                identity = message_identity(self._value, body, properties)
-            message = bare._replace(identity=None if identity is None else str(identity))
-            self._emit("publish", route, message=message, confirmed=confirmed)
+            try:
+                identity = message_identity(self._value, body, properties, route)
+            except UsageError as problem:
+                self.problem = self.problem or problem  # the program may swallow it
+                raise
+            self._emit("publish", route, message=Message(route, body, identity), confirmed=confirmed)
         finally:
             self._inside = False
 

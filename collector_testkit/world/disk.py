@@ -49,6 +49,7 @@ class FakeDisk:
         self._stop = stop
         self._fresh: set[str] = set()
         self._flushing = False
+        self._moved: tuple[str, str] | None = None
         self._undo = ExitStack()
         self._interned: dict[tuple[int, int], Node] = {}
 
@@ -256,21 +257,7 @@ class FakeDisk:
             return
         mtime = obj.stat_result.st_mtime_ns if kind == "utime" else old.mtime_ns
         node = Node.of(old.kind, old.data, stat.S_IMODE(obj.st_mode), mtime, old.inode)
-        if node != old:
-            self._done("chmod", name, [(name, node)])
-
-    def _opened(self, handle: Any, modes: Any, weak: bool) -> None:
-        if not isinstance(handle, FakeFileWrapper):
-            return
-        if not (modes.truncate or modes.append or modes.must_not_exist) or modes.can_read:
-            path = self._path(handle.file_object)
-            if path is not None:
-                self.observed.add(path)
-        if weak:
-            # CPython closes, and so flushes, a file object when nothing refers to it any more; the table
-            # of open files must then not refer to it either.
-            files = self.fs.open_files[handle.filedes]
-            files[files.index(handle)] = weakref.proxy(handle)
+        self._done("chmod", name, [(name, node)])
 
     # -- hooks ----------------------------------------------------------------------------------------
     def _hook(self, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
@@ -282,11 +269,13 @@ class FakeDisk:
         self._hook(FakeDirectory, "add_entry", self._hook_add)
         self._hook(FakeDirectory, "remove_entry", self._hook_remove)
         self._hook(FakeFilesystem, "rename", self._hook_rename)
+        self._hook(FakeFilesystem, "_do_rename", self._hook_do_rename)
         self._hook(FakeFile, "set_initial_contents", self._hook_contents)
         self._hook(FakeFile, "size", self._hook_size)
         self._hook(FakeFileWrapper, "flush", self._hook_flush)
         self._hook(FakeFileWrapper, "tell", self._hook_tell)
         self._hook(fake_open.FakeFileOpen, "call", self._hook_open)
+        self._hook(fake_os.FakeOsModule, "open", self._hook_os_open)
         for name in ("fsync", "fdatasync"):
             self._hook(fake_os.FakeOsModule, name, self._hook_sync)
         self._hook(FakeFilesystem, "chmod", lambda f: self._hook_touch(f, "chmod"))
@@ -319,21 +308,30 @@ class FakeDisk:
         return remove_entry
 
     def _hook_rename(self, original: Any) -> Any:
-        def rename(fs: Any, old: Any, new: Any, *args: Any, **kwargs: Any) -> None:
+        def rename(fs: Any, *args: Any, **kwargs: Any) -> None:
             if not self._mine(fs):
-                return original(fs, old, new, *args, **kwargs)
+                return original(fs, *args, **kwargs)
             self.recording = False  # the removal of the old file and the moves are one effect
+            self._moved = None
             try:
-                obj = fs.lresolve(old) if fs.exists(old, check_link=True) else None
-                source = None if obj is None else self._path(obj)
-                original(fs, old, new, *args, **kwargs)
+                original(fs, *args, **kwargs)
             finally:
                 self.recording = True
-            target = None if obj is None else self._path(obj)
-            if source is not None and target is not None and source != target:
-                self._renamed(source, target)
+            if self._moved is not None:
+                self._renamed(*self._moved)
 
         return rename
+
+    def _hook_do_rename(self, original: Any) -> Any:
+        def do_rename(fs: Any, old_dir: Any, old_name: Any, new_dir: Any, new_name: Any) -> None:
+            obj = old_dir.get_entry(old_name)
+            source = self._path(obj)
+            original(fs, old_dir, old_name, new_dir, new_name)
+            target = self._path(obj)
+            if source is not None and target is not None and source != target:
+                self._moved = (source, target)
+
+        return do_rename
 
     def _hook_contents(self, original: Any) -> Any:
         def set_initial_contents(obj: Any, contents: Any) -> bool:
@@ -375,16 +373,55 @@ class FakeDisk:
 
     def _hook_open(self, original: Any) -> Any:
         def call(opener: Any, file_: Any, *args: Any, **kwargs: Any) -> Any:
-            low_level = kwargs.get("open_modes") is not None
-            if self._mine(opener.filesystem) and not isinstance(file_, int):
-                if not low_level and str(args[0] if args else kwargs.get("mode", "r")).startswith("r"):
+            if not self._mine(opener.filesystem):
+                return original(opener, file_, *args, **kwargs)
+            if isinstance(file_, int) or _is_foreign(kwargs.get("opener")):
+                handle = original(opener, file_, *args, **kwargs)
+            else:
+                if str(args[0] if args else kwargs.get("mode", "r")).startswith("r"):
                     self.observe(file_)
-            handle = original(opener, file_, *args, **kwargs)
-            if self._mine(opener.filesystem):
-                self._opened(handle, getattr(handle, "open_modes", None), weak=not low_level)
+                handle = self._opening(lambda: original(opener, file_, *args, **kwargs), lambda handle: handle)
+            if isinstance(handle, FakeFileWrapper):
+                # CPython closes, and so flushes, a file object when nothing refers to it any more; the table
+                # of open files must then not refer to it either.
+                files = self.fs.open_files[handle.filedes]
+                files[files.index(handle)] = weakref.proxy(handle)
             return handle
 
         return call
+
+    def _hook_os_open(self, original: Any) -> Any:
+        def os_open(os_module: Any, path: Any, *args: Any, **kwargs: Any) -> int:
+            if not self._mine(os_module.filesystem):
+                return int(original(os_module, path, *args, **kwargs))
+            descriptor = self._opening(
+                lambda: original(os_module, path, *args, **kwargs), lambda fd: self.fs.get_open_file(fd)
+            )
+            return int(descriptor)
+
+        return os_open
+
+    def _opening(self, opening: Callable[[], Any], wrapper_of: Callable[[Any], Any]) -> Any:
+        """Open a file as the kernel does: creating or emptying it, with its mode, is one effect."""
+        self.recording = False
+        try:
+            opened = opening()
+        finally:
+            self.recording = True
+        wrapper = wrapper_of(opened)
+        if not isinstance(wrapper, FakeFileWrapper) or _is_lent(wrapper.file_object):
+            return opened
+        obj, modes = wrapper.file_object, wrapper.open_modes
+        paths = self._paths(obj)
+        if paths and paths[0] not in self.current:
+            self._added(obj)
+        elif paths and modes.truncate:
+            self._fresh.update(paths)
+            node = self._node(obj)
+            self._done("truncate", paths[0], [(path, node) for path in paths])
+        if paths and (not (modes.truncate or modes.append or modes.must_not_exist) or modes.can_read):
+            self.observed.add(paths[0])
+        return opened
 
     def _hook_sync(self, original: Any) -> Any:
         def fsync(os_module: Any, fd: int) -> None:
@@ -413,11 +450,20 @@ class FakeDisk:
         return look
 
 
+def _is_lent(obj: FakeFile) -> bool:
+    return type(obj).__name__.endswith(("FromRealFile", "FromRealDirectory"))
+
+
+def _is_foreign(opener: Any) -> bool:
+    """Whether a file is opened through a program's own opener, which opens it by itself."""
+    return opener is not None and not opener.__module__.startswith("pathlib")
+
+
 def _tree(
     directory: FakeDirectory, prefix: str, node: Callable[[FakeFile], Node]
 ) -> Iterator[tuple[str, Node]]:
     for name, entry in directory._entries.items():
-        if type(entry).__name__.endswith(("FromRealFile", "FromRealDirectory")):
+        if _is_lent(entry):
             continue  # lent by the machine, read only: no part of the world
         yield f"{prefix}/{name}", node(entry)
         if isinstance(entry, FakeDirectory):

@@ -13,6 +13,7 @@ from pyfakefs.fake_filesystem import FakeFilesystem
 from pyfakefs.fake_filesystem_unittest import Patcher
 
 from collector_testkit.effects import Disk
+from collector_testkit.errors import TestkitError
 from collector_testkit.scenario import Scenario
 from collector_testkit.world.broker import FakeBroker
 from collector_testkit.world.clock import Clock
@@ -49,8 +50,10 @@ class World:
         self.broker = FakeBroker(scenario.broker, self.ledger.emit)
         self.clock = Clock(lambda seconds: self.ledger.emit("sleep", "clock", seconds=seconds))
         self.entropy = Entropy()
+        self._wire = Wire(self._handle)
         self.guards = Guards(self.ledger.site)
         self.disk: FakeDisk
+        self.problem: TestkitError | None = None
         self.threads = frozenset(threading.enumerate())
         self.program_name = program_name
         self._fs = fs
@@ -82,9 +85,8 @@ class World:
         self._fill(fs)
         self.clock.open(patches)
         self.entropy.open(patches)
-        wire = Wire(self._handle)
-        wire.open()
-        patches.callback(wire.close)
+        self._wire.open()
+        patches.callback(self._wire.close)
         self.broker.open(patches)
         self.ledger.watch(patches)
         self.guards.open(patches)
@@ -121,12 +123,21 @@ class World:
         self.source.fetched = set()
         self.clock.move_to(now_s)
         self.broker.begin()
+        self._wire.begin()
+        self.problem = None
         self.disk.begin(disk)
         self.entropy.begin(seed)
         self.guards.escapes.clear()
         self.ledger.begin()
 
     def _handle(self, request: HttpRequest) -> HttpReply:
+        try:
+            return self._answer(request)
+        except TestkitError as problem:
+            self.problem = self.problem or problem  # the program may swallow it
+            raise
+
+    def _answer(self, request: HttpRequest) -> HttpReply:
         reply = self.broker.answer(request)
         if reply is not None:
             return reply
