@@ -6,12 +6,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collector_testkit.check import Result, Violation, check
+    from collector_testkit.verdict import Result, Violation, check
     from collector_testkit.errors import LawBroken, TestkitError, UsageError
     from collector_testkit.faults import CrashPoint, after, before, during
     from collector_testkit.history import Cut, History, Lifetime, Schedule, Step
     from collector_testkit.lab import CollectorLab
-    from collector_testkit.replay import replay
+    from collector_testkit.replays import replay
     from collector_testkit.scenario import Broker, Feed, Limits, Scenario
 
 __all__ = [
@@ -25,7 +25,7 @@ _HOME = {
     "CrashPoint": "faults", "after": "faults", "before": "faults", "during": "faults",
     "Cut": "history", "History": "history", "Lifetime": "history", "Schedule": "history", "Step": "history",
     "LawBroken": "errors", "TestkitError": "errors", "UsageError": "errors",
-    "CollectorLab": "lab", "Result": "check", "Violation": "check", "check": "check", "replay": "replay",
+    "CollectorLab": "lab", "Result": "verdict", "Violation": "verdict", "check": "verdict", "replay": "replays",
 }  # fmt: skip
 
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from collector_testkit import wiring
-from collector_testkit.check import Result, check, records_of
+from collector_testkit.verdict import Result, check, records_of
 from collector_testkit.errors import TestkitError, UsageError
 from collector_testkit.explore import Progress
-from collector_testkit.replay import replay
+from collector_testkit.replays import replay
 from collector_testkit.report import as_text, timeline
 from collector_testkit.scenario import Scenario
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
 
-from collector_testkit.check import Result, check, records_of
+from collector_testkit.verdict import Result, check, records_of
 from collector_testkit.effects import Message, Node, apply
 from collector_testkit.errors import LawBroken, ProgramError, UsageError
 from collector_testkit.faults import CrashPoint
 from collector_testkit.feeds import FeedBuilder
 from collector_testkit.history import Cut, History, Lifetime, Schedule, Step
-from collector_testkit.replay import replay
+from collector_testkit.replays import replay
 from collector_testkit.report import as_text, timeline
 from collector_testkit.runner import Runner, after_cut
 from collector_testkit.scenario import Broker, Limits, Scenario, token
