@@ -53,5 +53,8 @@ scenario = Scenario(
         Feed("https://blog.example/feed.xml", format="atom", ticks=[FIRST_TICK, [entry("c", 10), *FIRST_TICK]]),
     ],
     broker=Broker(http="POST https://social.example/api/v1/statuses", response={"id": "1"}, records=posted),
+    # The Mastodon client asks for the server's version first.
+    routes={"GET https://social.example/api/v1/instance/": {"version": "4.3.0"}},
     guarantee="at-least-once",
+    resent_max=1,
 )

@@ -42,4 +42,5 @@ scenario = Scenario(
     ],
     broker=Broker(http="POST https://chat.example/webhook", response={}, records=posted),
     guarantee="at-least-once",
+    resent_max=1,
 )
