@@ -42,13 +42,12 @@ class Alphabet:
         self.pairs: list[tuple[int, str | None]] = []
         self._message: dict[tuple[bytes, str | None], int] = {}
         self._messages: list[tuple[tuple[int, ...], str | None]] = []
-        self.last_tick = scenario.last_tick
-        self.offered: list[int] = []
+        self._offered: list[int] = []
         self._earlier: list[dict[int, int]] = []
-        for tick in range(self.last_tick + 1):
+        for tick in range(scenario.last_tick + 1):
             held = scenario.offered(tick)
             numbers = [self.number(identity) for identity in held.values()]
-            self.offered.append(_bits(numbers))
+            self._offered.append(_bits(numbers))
             self._earlier.append(_standing_before(scenario, tick, dict(zip(held, numbers, strict=True))))
         self.known = len(self.identities)
 
@@ -83,6 +82,10 @@ class Alphabet:
         """Identities that were published and that no feed holds."""
         return self.identities[self.known :]
 
+    def offered_at(self, tick: int) -> int:
+        """The records that the sources hold at a tick, as bits."""
+        return self._offered[min(tick, len(self._offered) - 1)]
+
     # -- events ---------------------------------------------------------------------------------------
     def everything(self, about: str) -> int:
         """All tokens of laws about records, messages or the program."""
@@ -105,7 +108,7 @@ class Alphabet:
 
     def _publish_record(self, number: int, tick: int) -> Iterator[tuple[str, int]]:
         yield laws.PUBLISHED, 1 << number
-        earlier = self._earlier[tick].get(number, 0)
+        earlier = self._earlier[min(tick, len(self._earlier) - 1)].get(number, 0)
         if earlier:
             yield laws.LATER, earlier
 

@@ -50,6 +50,7 @@ class Exploration:
     crash_points: int = 0
     closed: bool = False
     skipped: list[str] = field(default_factory=list)
+    starts: list[Start | None] = field(default_factory=list)
     observed: frozenset[str] = frozenset()
     fetched: frozenset[str] = frozenset()
     spans: bool = False
@@ -65,6 +66,7 @@ class _Assumed(NamedTuple):
     observed: frozenset[str] = frozenset()
     exact_time: bool = False
     spans: bool = False
+    quiet_ticks: int = 0
 
 
 class _Revised(Exception):
@@ -116,6 +118,7 @@ class _Attempt:
         self.scenario = runner.scenario
         self.assumed = assumed
         self.progress, self.enough = progress, enough
+        self.last_tick = self.scenario.last_tick + assumed.quiet_ticks
         self.fingerprint = Fingerprint(assumed.observed, runner.tick_of)
         self.worlds: list[_World | None] = []
         self.nodes: list[Node | None] = []
@@ -144,7 +147,7 @@ class _Attempt:
             if self.lifetimes >= limits.worlds_max:
                 result.skipped.append(f"worlds beyond the first {limits.worlds_max:,} (worlds_max)")
                 break
-            if cost[0] == 0 and self.lifetimes > _SETTLE_MAX + 10 * (self.scenario.last_tick + 1):
+            if cost[0] == 0 and self.lifetimes > _SETTLE_MAX + 10 * (self.last_tick + 1):
                 result.skipped.append(
                     f"the rest: after {self.lifetimes} clean runs each still leaves a world not seen before"
                 )
@@ -153,7 +156,7 @@ class _Attempt:
             self.progress(Progress(len(self.worlds), result.lifetimes_run, result.crash_points, cost[0]))
             if self.lifetimes >= check_at:
                 check_at *= 4
-                if self.enough(Graph(self.nodes, self.alphabet)):
+                if self.enough(Graph(self.nodes, self.alphabet, self.last_tick)):
                     result.skipped.append("worlds not yet run when a law was already broken")
                     break
         else:
@@ -170,7 +173,8 @@ class _Attempt:
             result.skipped.append(f"{self.too_deep:,} worlds more than {self.scenario.limits.crashes_max} crashes away")
         result.worlds = len(self.worlds)
         result.files_max = self.files_max
-        result.graph = Graph(self.nodes, self.alphabet)
+        result.graph = Graph(self.nodes, self.alphabet, self.last_tick)
+        result.starts = [None if world is None else world.start for world in self.worlds]
 
     # -- one world ------------------------------------------------------------------------------------
     def _live(self, number: int, world: _World) -> Node:
@@ -258,7 +262,7 @@ class _Attempt:
     ) -> Iterator[tuple[int, bool]]:
         key, names = (fold.key, fold.names) if not changes else fold.after(changes)
         yield self._arrive(fold, changes, key, names, tick, now_s, cost), False
-        if tick < self.scenario.last_tick:
+        if tick < self.last_tick:
             later = max(now_s, self.scenario.tick_time(tick + 1))
             yield self._arrive(fold, changes, key, names, tick + 1, later, cost), True
 
@@ -330,6 +334,12 @@ class _Attempt:
         again = self._run(start)
         if again.shape() != lifetime.shape():
             self._not_the_same(start, lifetime, again, "the same lifetime, run twice, does different things")
+        if not self.assumed.quiet_ticks:
+            later = self._run(start._replace(now_s=start.now_s + self.scenario.tick_seconds))
+            if _contents(later) != _contents(lifetime):
+                # What it writes tells the time, so a later run may do something else though the source is
+                # the same: the scheduler starts it once more after the source's last change.
+                raise _Revised(self.assumed._replace(quiet_ticks=1))
 
     def _compare_fresh(self, start: Start, lifetime: Lifetime) -> None:
         self.result.lifetimes_run += 1
@@ -413,6 +423,14 @@ def _timeless(lifetime: Lifetime) -> tuple[object, ...]:
     """What two lifetimes at different times must share: everything but file times and unread contents."""
     effects = tuple((e.kind, e.target, e.message and e.message.body, e.seconds) for e in lifetime.effects)
     return (effects, lifetime.outcome, lifetime.error)
+
+
+def _contents(lifetime: Lifetime) -> list[object]:
+    """What a lifetime writes and publishes, but for file times."""
+    return [
+        (effect.kind, effect.message, [(path, node and node.digest) for path, node in effect.changes])
+        for effect in lifetime.effects
+    ]
 
 
 def _difference(one: Lifetime, other: Lifetime) -> str:

@@ -49,23 +49,19 @@ class Node(NamedTuple):
 class Graph:
     """Lifetimes by number, 0 the first; `None` for worlds that were not run."""
 
-    def __init__(self, nodes: Sequence[Node | None], alphabet: Alphabet) -> None:
+    def __init__(self, nodes: Sequence[Node | None], alphabet: Alphabet, last_tick: int = 0) -> None:
         self.nodes = nodes
         self.alphabet = alphabet
-        self._quiet = self._settled()
+        self.last_tick = last_tick
+        self.quiet = self._settled()
 
     # -- events of one lifetime -----------------------------------------------------------------------
-    def ending(self, law: Law, number: int) -> Iterator[tuple[str, int]]:
-        """The events of a lifetime's own end."""
-        node, alphabet = self._node(number), self.alphabet
-        yield from ending(law, node, alphabet)
-        if number in self._quiet and law.about == "record":
-            yield laws.SETTLED, self._quiet[number]
-
     def walk(self, law: Law, number: int, masks: _Masks) -> Iterator[tuple[Exit, _Masks]]:
         """Every way out of a lifetime entered with `masks`, with the masks there; its own end comes last."""
         node, alphabet = self._node(number), self.alphabet
         everything = alphabet.everything(law.about)
+        if number in self.quiet and law.about == "record":
+            masks = advance(law, masks, laws.SETTLED, self.quiet[number])
         dropped = masks
         marks = iter(node.marks)
         mark = next(marks, None)
@@ -84,7 +80,7 @@ class Graph:
         while mark is not None:
             masks, dropped = self._pass(law, mark, node.tick, masks, dropped)
             mark = next(marks, None)
-        for event, about in self.ending(law, number):
+        for event, about in ending(law, node, alphabet):
             masks = advance(law, masks, event, about)
         for exit_ in node.ends:
             yield exit_, self._enter(law, masks, exit_)
@@ -114,6 +110,14 @@ class Graph:
     # -- all schedules --------------------------------------------------------------------------------
     def broken(self, law: Law) -> int:
         """The tokens for which some schedule breaks `law`, as bits."""
+        return self._reach(law)[0]
+
+    def waiting(self, law: Law, state: int) -> dict[int, int]:
+        """The settled lifetimes that some token enters in `state`, with these tokens as bits."""
+        seen = self._reach(law)[1]
+        return {number: seen[number][state] for number in self.quiet if seen[number][state]}
+
+    def _reach(self, law: Law) -> tuple[int, list[_Masks]]:
         seen: list[_Masks] = [[0] * (law.broken + 1) for _ in self.nodes]
         seen[0][0] = self.alphabet.everything(law.about)
         waiting, queued, broken = [0], {0}, 0
@@ -131,7 +135,7 @@ class Graph:
                 if exit_.target not in queued:
                     queued.add(exit_.target)
                     heapq.heappush(waiting, exit_.target)
-        return broken
+        return broken, seen
 
     def shortest(self, law: Law, tokens: int) -> tuple[int, Schedule] | None:
         """The token and the schedule that break `law` with the fewest kills, then effects, then lifetimes."""
@@ -197,12 +201,15 @@ class Graph:
 
     # -- clean runs at the last tick ------------------------------------------------------------------
     def _settled(self) -> dict[int, int]:
-        """The lifetimes that clean runs repeat for ever, with the records they do not publish, as bits."""
+        """The lifetimes that clean runs repeat for ever, with the records they do not publish, as bits.
+
+        That is with the clock standing still; who knows what later runs publish takes it out of `quiet`.
+        """
         quiet: dict[int, int] = {}
         colour: dict[int, int] = {}
         for start, node in enumerate(self.nodes):
             path: list[int] = []
-            at: int | None = start if node is not None and node.tick == self.alphabet.last_tick else None
+            at: int | None = start if node is not None and node.tick == self.last_tick else None
             while at is not None and at not in colour:
                 colour[at] = start
                 path.append(at)
@@ -226,18 +233,6 @@ class Graph:
             return None
         return after
 
-    @property
-    def settled(self) -> list[int]:
-        """The lifetimes that clean runs at the last tick repeat for ever."""
-        return list(self._quiet)
-
-    def cycle_length(self, number: int) -> int:
-        """How many clean lifetimes lead from a settled one back to it."""
-        length, at = 1, self._next(number)
-        while at is not None and at != number and length <= len(self.nodes):
-            length, at = length + 1, self._next(at)
-        return length
-
     # -- figures --------------------------------------------------------------------------------------
     def schedules(self, crashes_max: int) -> list[int]:
         """How many schedules have 0, 1, ... `crashes_max` kills, from the first lifetime to a clean last tick."""
@@ -252,7 +247,7 @@ class Graph:
                 node, count = self._node(number), ways[number]
                 if not count:
                     continue
-                if node.tick == self.alphabet.last_tick:
+                if node.tick == self.last_tick:
                     total += count
                 for exit_ in node.ends:
                     if exit_.moved:
@@ -297,7 +292,7 @@ def ending(law: Law, node: Node, alphabet: Alphabet) -> Iterator[tuple[str, int]
     everything = alphabet.everything(law.about)
     yield laws.ENDED if node.completed else laws.FAILED, everything
     if node.completed and law.about == "record":
-        yield laws.OFFERED, alphabet.offered[node.tick]
+        yield laws.OFFERED, alphabet.offered_at(node.tick)
     if node.littered:
         yield laws.LITTERED, everything
     if node.oversized:

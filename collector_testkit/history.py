@@ -111,7 +111,7 @@ class Lifetime(NamedTuple):
 class History(NamedTuple):
     """The lifetimes along one schedule; a killed one holds only the effects that were done.
 
-    `settled`: it ends with clean runs at the last tick that bring the disk back to what it was.
+    `settled`: it ends with two completed lifetimes, after the source's last tick, that publish nothing.
     """
 
     schedule: Schedule

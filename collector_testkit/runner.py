@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import stateful_mixin
@@ -11,7 +12,7 @@ from collector_testkit import program as programs
 from collector_testkit.effects import Change, Disk, Node, apply
 from collector_testkit.errors import UsageError
 from collector_testkit.faults import CrashPoint
-from collector_testkit.fingerprint import Fingerprint, names_of
+from collector_testkit.fingerprint import names_of
 from collector_testkit.history import Cut, History, Lifetime, Schedule
 from collector_testkit.isolation import Template
 from collector_testkit.lifetime import Start
@@ -22,6 +23,7 @@ from collector_testkit.world.simulated import World
 
 __all__ = ["Runner", "after_cut"]
 
+LATER_MAX = 60  # runs after the source's last tick that may still publish
 _SEED = 0x9E3779B97F4A7C15  # an odd constant that spreads the seeds of neighbouring worlds
 
 
@@ -78,27 +80,20 @@ class Runner:
         return self.template.run(start)
 
     # -- schedules ------------------------------------------------------------------------------------
-    def replay(self, schedule: Schedule, *, observed: frozenset[str] | None = None) -> History:
+    def replay(self, schedule: Schedule) -> History:
         """The history of `schedule`, each lifetime with fresh memory.
-
-        `observed` are the files whose contents tell worlds apart, `None`: all; it decides when a clean run
-        changed nothing.
 
         Raises:
             UsageError: the schedule does not fit the scenario.
         """
         self.fork()
         disk, now_s, before = dict(self.start), self.scenario.tick_time(0), 0
-        fingerprint = Fingerprint(observed, self.tick_of)
         lived: list[Lifetime] = []
-        quiet: set[int] = set()
-        settled = False
         for step in schedule:
-            if not before <= step.tick <= max(self.scenario.last_tick, before):
+            if not before <= step.tick <= before + 1:
                 raise self._does_not_fit(schedule, f"tick {step.tick} after tick {before}")
             before = step.tick
             now_s = max(now_s, self.scenario.tick_time(step.tick))
-            quiet.add(fingerprint.of(disk))
             whole = self.run_fresh(self.starting(disk, step.tick, now_s))
             if step.cut is None:
                 done, changes = whole, ()
@@ -109,10 +104,39 @@ class Runner:
                 now_s += effect.seconds
             apply(disk, changes)
             lived.append(done)
-            if done.outcome != "completed" or step.tick != self.scenario.last_tick:
-                quiet = set()
-            settled = fingerprint.of(disk) in quiet
-        return History(schedule, tuple(lived), settled)
+        return History(schedule, tuple(lived), self._settled(schedule, lived))
+
+    def _settled(self, schedule: Schedule, lived: Sequence[Lifetime]) -> bool:
+        """Whether a history ends with two completed lifetimes, after the source's last tick, that publish nothing."""
+        return len(lived) >= 2 and all(
+            step.cut is None
+            and step.tick > self.scenario.last_tick
+            and lifetime.outcome == "completed"
+            and not any(effect.message for effect in lifetime.effects)
+            for step, lifetime in list(zip(schedule, lived, strict=True))[-2:]
+        )
+
+    def later(self, start: Start) -> list[Lifetime] | None:
+        """What clean runs do after `start`, a tick later each, the source unchanged, until two publish nothing.
+
+        `None` if one fails, or they go on publishing.
+        """
+        disk, now_s, tick = dict(start.disk), start.now_s, start.tick
+        lived: list[Lifetime] = []
+        silent = 0
+        while silent < 2:
+            lifetime = self.run(self.starting(disk, tick, now_s))
+            if lifetime.outcome != "completed" or len(lived) > LATER_MAX:
+                return None
+            lived.append(lifetime)
+            for effect in lifetime.effects:
+                apply(disk, effect.changes)
+                now_s += effect.seconds
+            published = any(effect.message for effect in lifetime.effects)
+            silent = 0 if published or tick <= self.scenario.last_tick else silent + 1
+            tick += 1
+            now_s = max(now_s, self.scenario.tick_time(tick))
+        return lived
 
     def _cut(self, schedule: Schedule, whole: Lifetime, cut: Cut) -> tuple[Lifetime, tuple[Change, ...]]:
         if cut.effects > len(whole.effects):
@@ -130,7 +154,7 @@ class Runner:
         return UsageError(
             f"the schedule does not fit the scenario: {why}",
             value=str(schedule),
-            expected=f"ticks from 0 to {self.scenario.last_tick}, never backwards, and kills within a lifetime",
+            expected="ticks from 0 that go on by at most one, and kills within a lifetime",
             next_step="check the scenario again and copy the schedule from the new report",
         )
 

@@ -130,6 +130,8 @@ class _Judge:
     def result(self) -> Result:
         self._measured()
         matched = self._matched()
+        if matched:
+            self._settle()
         violations = [found for law in laws_of(self.scenario) if (found := self._violation(law, matched))]
         resent, where = self.graph.resent()
         if self.scenario.resent_max is not None and resent > self.scenario.resent_max and where:
@@ -231,8 +233,8 @@ class _Judge:
             return None
         number, schedule = shortest
         if law is laws.NOTHING_LOST:
-            schedule = self._with_whole_cycle(schedule)
-        history = self.runner.replay(schedule, observed=self.found.observed)
+            schedule = self._until_settled(schedule)
+        history = self.runner.replay(schedule)
         if not self._judge(law, history) >> number & 1:
             raise HarnessError(
                 f"a schedule that breaks {law.name} does not break it when replayed with fresh memory",
@@ -262,13 +264,29 @@ class _Judge:
         numbers = self.alphabet.records(self.alphabet.message(effect.message))
         return {token(self.alphabet.identities[number]) for number in numbers}
 
-    def _with_whole_cycle(self, schedule: Schedule) -> Schedule:
-        """A schedule that ends in a settled lifetime, run until the world comes back."""
-        return Schedule([*schedule, *[Step(schedule[-1].tick)] * self._longest_cycle()])
+    def _settle(self) -> None:
+        """Let time pass for the settled lifetimes in which a record still waits: a later run may publish it."""
+        self._later: dict[int, int] = {}
+        for number, waiting in self.graph.waiting(laws.NOTHING_LOST, 1).items():
+            start = self.found.starts[number]
+            lived = self.runner.later(start) if start is not None and self.graph.quiet[number] & waiting else None
+            if lived is None:
+                self.graph.quiet[number] = 0
+                continue
+            self._later[number] = len(lived)
+            for lifetime in lived:
+                for effect in lifetime.effects:
+                    if effect.message is not None:
+                        for record in self.alphabet.records(self.alphabet.message(effect.message)):
+                            self.graph.quiet[number] &= ~(1 << record)
 
-    def _longest_cycle(self) -> int:
-        lengths = [self.graph.cycle_length(number) for number in self.graph.settled]
-        return max(lengths, default=1) - 1
+    def _until_settled(self, schedule: Schedule) -> Schedule:
+        """A schedule that ends in a settled lifetime, gone on with until it is seen to be settled."""
+        tick = schedule[-1].tick
+        if len(schedule) > 1 and schedule[-2] == schedule[-1]:
+            schedule = Schedule(schedule[:-1])  # the same again, with the clock standing still, shows nothing
+        longest = max(self._later.values(), default=1)
+        return Schedule([*schedule, *(Step(tick + later) for later in range(1, longest))])
 
     def _judge(self, law: Law, history: History) -> int:
         """The tokens for which a replayed history breaks a law."""
@@ -331,7 +349,7 @@ class _Judge:
         after = self.graph.nodes[exit_.target]
         assert node is not None and after is not None and exit_.cut is not None
         schedule = Schedule([*path, Step(node.tick, exit_.cut), Step(after.tick)])
-        history = self.runner.replay(schedule, observed=self.found.observed)
+        history = self.runner.replay(schedule)
         again = next((e.site for e in history.lifetimes[-1].effects if e.message is not None), None)
         sentence = f"one crash makes it publish {resent} records again; asked was at most {self.scenario.resent_max}"
         return Violation("resend-bound", None, schedule, history, again, sentence)

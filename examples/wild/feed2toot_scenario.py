@@ -5,6 +5,7 @@ repeats the whole feed, and a crash between the lock's creation and its date kee
 running again. A lock left behind by any other crash holds the program up for the lock timeout, an hour here.
 """
 
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -58,3 +59,14 @@ scenario = Scenario(
     guarantee="at-least-once",
     resent_max=1,
 )
+
+backlog = replace(
+    scenario,
+    feeds=[
+        Feed(
+            "https://blog.example/feed.xml", format="atom", ticks=[[entry(f"e{hour}", hour) for hour in range(11, -1, -1)]]
+        )
+    ],
+    resent_max=None,
+)
+"""The same program, away for a while: twelve entries are new, and it posts at most ten of them, ever."""
