@@ -1,0 +1,44 @@
+"""What the kit finds in real, unmodified collectors; `examples/wild/confirm.py` shows the same with real processes."""
+
+from pathlib import Path
+
+import pytest
+
+from collector_testkit import check
+from collector_testkit.cli import load
+
+WILD = Path(__file__).parents[2] / "examples" / "wild"
+
+FOUND = [
+    ("feediverse_scenario.py:scenario", "nothing-lost", "feediverse.py:186"),
+    ("feediverse_scenario.py:scenario", "state-loadable", "feediverse.py:186"),
+    ("feediverse_scenario.py:scenario", "resend-bound", "feediverse.py:85"),
+    ("feed2toot_scenario.py:scenario", "no-duplicates", "tootpost.py:44"),
+    ("feed2toot_scenario.py:scenario", "state-loadable", "lock.py:55"),
+    ("feed2toot_scenario.py:scenario", "resend-bound", "tootpost.py:44"),
+    ("feed2toot_scenario.py:backlog", "nothing-lost", "feedcache.py:51"),
+    ("rss2discord_scenario.py:scenario", "state-loadable", "model.py:88"),
+    ("rss2discord_scenario.py:scenario", "resend-bound", "__init__.py:306"),
+]
+
+
+@pytest.fixture(scope="module")
+def checked():
+    """Results by scenario, each checked once."""
+    return {place: check(load(f"{WILD / place}")) for place in sorted({place for place, _, _ in FOUND})}
+
+
+@pytest.mark.parametrize(("place", "law", "blamed"), FOUND)
+def test_finding(checked, place, law, blamed):
+    """The law is broken, and the line blamed is the one that real processes confirm."""
+    found = {violation.law: violation for violation in checked[place].violations}
+    assert found[law].blamed.endswith("/" + blamed)
+
+
+@pytest.mark.parametrize("place", sorted({place for place, _, _ in FOUND}))
+def test_nothing_else(checked, place):
+    """Nothing is reported that real processes do not confirm, and the exploration is closed."""
+    assert checked[place].closed
+    wanted = {law for known, law, _ in FOUND if known == place}
+    also = {"no-duplicates", "state-loadable"} if place.endswith("backlog") else set()
+    assert {violation.law for violation in checked[place].violations} == wanted | also
