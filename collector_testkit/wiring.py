@@ -1,33 +1,90 @@
-"""What the plugin and the command line share: limits from options, reports to files."""
+"""What the plugin and the command line share: their options' effect, reports to files, a missing extra."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from collector_testkit.errors import UsageError, missing_extra
 from collector_testkit.report import as_json
-from collector_testkit.scenario import Limits
+from collector_testkit.scenario import Scenario
 
-__all__ = ["json_writer", "limits", "write_json"]
+__all__ = ["adjuster", "count", "json_writer", "missing_line", "write_json"]
+
+_NAME_MAX = 120  # characters; file systems stop at 255 bytes
 
 
-def limits(crashes_max: int | None) -> Limits | None:
-    """Limits for `--max-crashes`; `None` leaves the scenario's own."""
-    return None if crashes_max is None else Limits(crashes_max=crashes_max)
+def count(text: str) -> int:
+    """A whole number from 0.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not re.fullmatch(r"\s*\d+\s*", text):
+        raise ValueError(f"not a whole number from 0: {text!r}")
+    return int(text)
+
+
+def adjuster(*, crashes_max: int | None, isolate: bool) -> Callable[[Scenario], Scenario]:
+    """What `--max-crashes` (`None`: not given) and `--isolate` make of a scenario."""
+
+    def adjust(scenario: Scenario) -> Scenario:
+        if crashes_max is not None:
+            scenario = replace(scenario, limits=replace(scenario.limits, crashes_max=crashes_max))
+        return replace(scenario, isolate=True) if isolate else scenario
+
+    return adjust
 
 
 def write_json(path: Path, result: Any) -> None:
-    """Write a report, making its directory."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(as_json(result), indent=2, ensure_ascii=False, default=str) + "\n", "utf-8")
+    """Write a report, making its directory.
+
+    Raises:
+        UsageError: it cannot be written there.
+    """
+    text = json.dumps(as_json(result), indent=2, ensure_ascii=False, default=str) + "\n"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8", "backslashreplace")  # for JSON, that is an escape again
+    except OSError as error:
+        raise UsageError(
+            "the report cannot be written",
+            value=f"{path}: {error.strerror or error}",
+            expected="a file in a directory that can be written",
+            next_step="choose another place",
+        ) from error
 
 
-def json_writer(directory: str | None, name: str) -> Callable[[Any], None]:
-    """A function that writes results into `directory` under a test's name; `None` writes nothing."""
+def json_writer(directory: str | None, test: str) -> Callable[[Any], None]:
+    """A function that writes the results of one `test` into `directory`; `None` writes nothing.
+
+    The file is named after the test, from the second check on with a number.
+    """
     if directory is None:
         return lambda _: None
-    path = Path(directory).resolve() / (re.sub(r"[^\w.-]+", "_", name).strip("_") + ".json")
-    return lambda result: write_json(path, result)
+    folder, name, written = Path(directory).resolve(), _file_name(test), list[Path]()
+
+    def write(result: Any) -> None:
+        number = f"-{len(written) + 1}" if written else ""
+        written.append(folder / f"{name}{number}.json")
+        write_json(written[-1], result)
+
+    return write
+
+
+def _file_name(test: str) -> str:
+    plain = re.sub(r"[^\w.-]+", "_", test).strip("_")
+    if len(plain) <= _NAME_MAX and plain == test.replace("::", "_").replace("/", "_"):
+        return plain
+    return f"{plain[:_NAME_MAX]}-{blake2b(test.encode(), digest_size=4).hexdigest()}"  # so that test[a/b] and test[a b] differ
+
+
+def missing_line(error: ModuleNotFoundError) -> str:
+    """One line about a library of the extra `testing` that is not installed, with the command that installs it."""
+    missing = missing_extra(error)
+    return f"{missing.happened}: {missing.value.partition('.')[0]}; run {missing.next_step}"

@@ -20,6 +20,7 @@ from collector_testkit.world.clock import Clock
 from collector_testkit.world.disk import FakeDisk
 from collector_testkit.world.entropy import Entropy
 from collector_testkit.world.guards import Guards
+from collector_testkit.world.hooks import Hooks
 from collector_testkit.world.ledger import Ledger
 from collector_testkit.world.patches import Patches
 from collector_testkit.world.source import Source
@@ -90,8 +91,8 @@ class World:
         self.broker.open(patches)
         self.ledger.watch(patches)
         self.guards.open(patches)
-        self.disk.open()
-        patches.callback(self.disk.close)
+        Hooks(self.disk).open(patches)
+        self.disk.tree.scan()
 
     def _new_fs(self, patches: Patches) -> FakeFilesystem:
         patcher = Patcher()

@@ -1,0 +1,140 @@
+"""The tree: a pyfakefs file system as names with nodes, and back."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pyfakefs.fake_file import FakeDirectory, FakeFile
+from pyfakefs.fake_filesystem import FakeFilesystem
+
+from collector_testkit.effects import Change, Disk, Node, apply
+
+__all__ = ["Tree", "is_lent"]
+
+
+class Tree:
+    """What a file system holds; `current` is kept in step by `make` and `restore`.
+
+    Knows pyfakefs' objects; must not know which call of a program changed them.
+    """
+
+    def __init__(self, fs: FakeFilesystem, now_ns: Callable[[], int]) -> None:
+        self.fs = fs
+        self.current: dict[str, Node] = {}
+        self._now_ns = now_ns
+        self._interned: dict[tuple[int, int], Node] = {}
+
+    def scan(self) -> None:
+        """Read the whole file system."""
+        self.current = dict(self._below(self.fs.root, ""))
+
+    def _below(self, directory: FakeDirectory, prefix: str) -> Iterator[tuple[str, Node]]:
+        for name, entry in directory._entries.items():
+            if not is_lent(entry):
+                yield f"{prefix}/{name}", self.node(entry)
+                if isinstance(entry, FakeDirectory):
+                    yield from self._below(entry, f"{prefix}/{name}")
+
+    def make(self, changes: tuple[Change, ...]) -> None:
+        """Note `changes` that were just made."""
+        apply(self.current, changes)
+
+    # -- objects to nodes -----------------------------------------------------------------------------
+    def node(self, obj: FakeFile, mtime_ns: int | None = None) -> Node:
+        """The node of a file, a directory or a link, changed now (or at `mtime_ns`)."""
+        mode = obj.st_mode
+        if stat.S_ISDIR(mode):
+            return self.intern(Node.of("dir", b"", stat.S_IMODE(mode), 0))
+        kind = "link" if stat.S_ISLNK(mode) else "file"
+        inode = obj.st_ino if obj.st_nlink > 1 and kind == "file" else 0
+        when = self._now_ns() if mtime_ns is None else mtime_ns
+        return self.intern(Node.of(kind, obj._byte_contents or b"", stat.S_IMODE(mode), when, inode or 0))
+
+    def intern(self, node: Node) -> Node:
+        """The one object for equal nodes, so that worlds share contents."""
+        return self._interned.setdefault((node.digest, node.mtime_ns), node)
+
+    def path(self, obj: Any) -> str | None:
+        """The path of `obj`, or `None` if no name leads to it any more."""
+        names: list[str] = []
+        while getattr(obj, "parent_dir", None) is not None:
+            parent = obj.parent_dir()
+            if parent is None or parent._entries.get(obj.name) is not obj:
+                return None
+            names.append(obj.name)
+            obj = parent
+        return "/" + "/".join(reversed(names))
+
+    def paths(self, obj: FakeFile) -> list[str]:
+        """All names of `obj`: several when it is hard-linked."""
+        if obj.st_nlink > 1:
+            linked = [p for p, node in self.current.items() if node.kind == "file" and self.object(p) is obj]
+            if linked:
+                return linked
+        path = self.path(obj)
+        return [] if path is None else [path]
+
+    def object(self, path: str) -> FakeFile | None:
+        """What the name `path` leads to, links not followed."""
+        directory, name = self._parent(path)
+        found: FakeFile | None = directory._entries.get(name)
+        return found
+
+    def _parent(self, path: str) -> tuple[Any, str]:
+        *parents, name = path.strip("/").split("/")
+        directory: Any = self.fs.root
+        for part in parents:
+            directory = directory._entries[part]
+        return directory, name
+
+    # -- nodes to objects -----------------------------------------------------------------------------
+    def restore(self, disk: Disk) -> None:
+        """Make the file system hold `disk`, changing only what differs."""
+        for path in sorted((path for path in self.current if path not in disk), reverse=True):
+            directory, name = self._parent(path)
+            directory._entries.pop(name, None)
+        linked: dict[int, FakeFile] = {}
+        for path in sorted(disk):
+            node, old = disk[path], self.current.get(path)
+            if node.inode or old is not node:
+                self._put(path, node, linked)
+        self.current = dict(disk)
+
+    def _put(self, path: str, node: Node, linked: dict[int, FakeFile]) -> None:
+        directory, name = self._parent(path)
+        if node.kind == "dir":
+            self._put_directory(directory, name, node)
+            return
+        directory._entries.pop(name, None)
+        obj = linked.get(node.inode) if node.inode else None
+        if obj is None:
+            obj = self._new(name, node)
+            if node.inode:
+                linked[node.inode] = obj
+        first, obj.name = obj.name, name
+        directory.add_entry(obj)
+        obj.name = first
+
+    def _new(self, name: str, node: Node) -> FakeFile:
+        form = stat.S_IFLNK if node.kind == "link" else stat.S_IFREG
+        obj = FakeFile(name, form | node.mode, filesystem=self.fs)
+        obj._byte_contents, obj.st_size = node.data, len(node.data)
+        obj.stat_result.st_mtime_ns = obj.stat_result.st_ctime_ns = node.mtime_ns
+        if node.inode:
+            obj.st_ino = node.inode
+        return obj
+
+    def _put_directory(self, parent: Any, name: str, node: Node) -> None:
+        entry = parent._entries.get(name)
+        if not isinstance(entry, FakeDirectory):
+            parent._entries.pop(name, None)
+            entry = FakeDirectory(name, filesystem=self.fs)
+            parent.add_entry(entry)
+        entry.stat_result.st_mode = stat.S_IFDIR | node.mode
+
+
+def is_lent(obj: Any) -> bool:
+    """Whether a file or directory is the machine's own, readable only, and no part of the world."""
+    return type(obj).__name__.endswith(("FromRealFile", "FromRealDirectory"))
