@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import http.client
 import io
 import socket
@@ -10,8 +11,10 @@ import ssl
 import sys
 import threading
 import time
+import traceback
 import urllib.error
 import urllib.request
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -187,6 +190,7 @@ def world_at(base: str) -> World:
         f"GET {base}/moved": (302, {"Location": base + "/items"}, ""),
         f"GET {base}/cookie": (200, {"Set-Cookie": "a=b; Path=/"}, "cookie"),
         f"* {base}/gone": (204, {"X-Own": "1"}, None),
+        f"* {base}/again": (307, {"Location": base + "/echo"}, ""),
         f"GET {base}/busy": (503, {"Retry-After": "1"}, "busy"),
         f"GET {base}/cut": (200, {"content-length": "10"}, b"short"),
         f"GET {base}/odd": (299, {}, b"\0\r\n\r\n\xff"),
@@ -319,6 +323,19 @@ def test_file_is_like_a_server(real: World) -> None:
     compare(real, lambda base: by_requests(base, Ask("POST", "/echo", io.StringIO("text"))))
 
 
+def test_upload_again_is_like_a_server(real: World) -> None:
+    """A file sent on by a redirect is sent again from its start, and stays the body of the request."""
+
+    def upload(base: str) -> Any:
+        body = io.BytesIO(b"file")
+        with requests.Session() as session:
+            reply = session.post(base + "/again", data=body)
+        assert reply.history[0].request.body is reply.request.body is body
+        return reply.json()
+
+    assert compare(real, upload)["body"] == "b'file'"
+
+
 def test_redirect_is_like_a_server(real: World) -> None:
     """Each client follows a redirect on the wire as it does anywhere, and a session keeps its cookies."""
 
@@ -428,6 +445,29 @@ def test_kill(client: Callable[[str, Ask], Answer]) -> None:
         assert client("https://api.example", Ask()).body == f"GET {URL}".encode()
 
 
+@pytest.mark.parametrize("error", [Kill, ConnectionRefusedError])
+def test_no_cycle(error: type[BaseException]) -> None:
+    """What a program holds when its request fails is let go with it, not at a later garbage collection."""
+
+    def fail(request: HttpRequest) -> HttpReply:
+        raise error
+
+    def program() -> None:
+        held = Kill()
+        living.append(weakref.ref(held))
+        requests.get(URL, timeout=1)
+
+    living: list[weakref.ref[Kill]] = []
+    gc.disable()
+    try:
+        with opened(fail):
+            with contextlib.suppress(Kill, requests.exceptions.ConnectionError):
+                program()
+            assert living[0]() is None
+    finally:
+        gc.enable()
+
+
 @pytest.mark.parametrize("error", [BrokenPipeError(32, "pipe"), ConnectionResetError(104, "reset")])
 def test_urllib3_reset(error: OSError) -> None:
     """A reset, after which urllib3 goes on to read, is raised again there and not taken for an empty reply."""
@@ -467,6 +507,22 @@ def test_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     assert slept[-1] == 7
 
 
+def test_pauses_are_like_a_server(real: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two tries the client pauses as long as it does for a real server."""
+    slept: list[float] = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+
+    def insist(base: str) -> list[float]:
+        slept.clear()
+        options = {"status_forcelist": [503, 204], "allowed_methods": None, "backoff_factor": 0.1}
+        with retrying(3, raise_on_status=False, **options) as session:
+            assert session.get(base + "/busy").status_code == 503
+            assert session.delete(base + "/gone").status_code == 204
+        return slept[:]
+
+    assert compare(real, insist)[:3] == [1, 1, 1]
+
+
 def test_retries_exhausted() -> None:
     """Retries that run out end as they do over sockets: the refusal, the retry error, or the last reply."""
     calls: list[str] = []
@@ -490,7 +546,8 @@ def test_retries_exhausted() -> None:
 
 def retrying(total: Any, **options: Any) -> requests.Session:
     session = requests.Session()
-    session.mount("https://", HTTPAdapter(max_retries=urllib3.Retry(total, **options)))
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, HTTPAdapter(max_retries=urllib3.Retry(total, **options)))
     return session
 
 
@@ -578,6 +635,54 @@ def test_open_twice() -> None:
     """A wire that is open cannot be opened again."""
     with opened(plain) as wire, pytest.raises(AssertionError, match="once at a time"):
         wire.open()
+
+
+def test_responses() -> None:
+    """`requests` is served by `responses`, which keeps none of the calls it logs."""
+    mocks: set[responses.RequestsMock] = set()
+
+    def handle(request: HttpRequest) -> HttpReply:
+        owners = [frame.f_locals.get("self") for frame, _ in traceback.walk_stack(None)]
+        mocks.update(owner for owner in owners if isinstance(owner, responses.RequestsMock))
+        return plain(request)
+
+    with opened(handle):
+        for _ in range(3):
+            requests.get(URL, timeout=1)
+        (mock,) = mocks
+        assert [len(mock.calls), *(answer.call_count for answer in mock.registered())] == [0, 0]
+
+
+@responses.activate
+def test_inside_responses() -> None:
+    """A wire hides what the test itself serves with `responses`, and brings it back when it is closed."""
+
+    def asked() -> list[str]:
+        return [requests.get(url, timeout=1).text for url in (URL, URL + "?a=1")]
+
+    responses.get(URL, body="of the decorator")
+    assert asked() == ["of the decorator"] * 2
+    with responses.RequestsMock() as mock:
+        mock.get(URL, body="of the block")
+        assert asked() == ["of the block"] * 2
+        for _ in range(2):
+            with opened(plain):
+                assert asked() == [f"GET {URL}", f"GET {URL}?a=1"]
+                responses.get("https://other.example", body="too late")
+                assert requests.get("https://other.example", timeout=1).text == "GET https://other.example/"
+        assert asked() == ["of the block"] * 2
+        assert len(mock.calls) == 4
+    assert asked() == ["of the decorator"] * 2
+    assert len(responses.calls) == 4
+
+
+def test_responses_inside() -> None:
+    """A program that serves itself with `responses` is left to it, and gets the wire back afterwards."""
+    with opened(plain):
+        with responses.RequestsMock() as mock:
+            mock.get(URL, body="its own")
+            assert requests.get(URL, timeout=1).text == "its own"
+        assert requests.get(URL, timeout=1).text == f"GET {URL}"
 
 
 def test_begin() -> None:
