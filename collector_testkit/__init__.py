@@ -6,13 +6,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collector_testkit.verdict import Result, Violation, check
     from collector_testkit.errors import LawBroken, TestkitError, UsageError
     from collector_testkit.faults import CrashPoint, after, before, during
     from collector_testkit.history import Cut, History, Lifetime, Schedule, Step
     from collector_testkit.lab import CollectorLab
     from collector_testkit.replays import replay
     from collector_testkit.scenario import Broker, Feed, Limits, Scenario
+    from collector_testkit.verdict import Result, Violation, check
 
 __all__ = [
     "Broker", "CollectorLab", "CrashPoint", "Cut", "Feed", "History", "LawBroken", "Lifetime", "Limits", "Result",

@@ -45,14 +45,16 @@ class Fingerprint:
 class Fold:
     """A disk that is carried through a lifetime's changes, with its fingerprint and its names' alone."""
 
-    def __init__(self, disk: Disk, fingerprint: Fingerprint, key: int | None = None, names: int | None = None) -> None:
+    def __init__(self, disk: Disk, fingerprint: Fingerprint) -> None:
         self.disk = dict(disk)
         self._fingerprint = fingerprint
-        self.key = fingerprint.of(disk) if key is None else key
-        self.names = names_of(disk) if names is None else names
+        self.key = fingerprint.of(disk)
+        self.names = names_of(disk)
 
-    def after(self, changes: tuple[Change, ...]) -> tuple[int, int]:
+    def after(self, changes: tuple[Change, ...] | None) -> tuple[int, int]:
         """Both fingerprints, were `changes` made."""
+        if not changes:
+            return self.key, self.names
         key, names, part = self.key, self.names, self._fingerprint.part
         for path, node in changes:
             old = self.disk.get(path)

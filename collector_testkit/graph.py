@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from collector_testkit import laws
 from collector_testkit.alphabet import Alphabet, Mark
@@ -15,6 +15,7 @@ __all__ = ["Exit", "Graph", "Node"]
 
 _Masks = list[int]
 _Cost = tuple[int, int, int]
+_Trail = Any  # None, or a pair of the trail before and the step: a linked list, as mypy cannot spell it
 
 
 class Exit(NamedTuple):
@@ -54,6 +55,7 @@ class Graph:
         self.alphabet = alphabet
         self.last_tick = last_tick
         self.quiet = self._settled()
+        self._reached: dict[int, tuple[int, list[_Masks]]] = {}
 
     # -- events of one lifetime -----------------------------------------------------------------------
     def walk(self, law: Law, number: int, masks: _Masks) -> Iterator[tuple[Exit, _Masks]]:
@@ -85,9 +87,7 @@ class Graph:
         for exit_ in node.ends:
             yield exit_, self._enter(law, masks, exit_)
 
-    def _pass(
-        self, law: Law, mark: Mark, tick: int, masks: _Masks, dropped: _Masks
-    ) -> tuple[_Masks, _Masks]:
+    def _pass(self, law: Law, mark: Mark, tick: int, masks: _Masks, dropped: _Masks) -> tuple[_Masks, _Masks]:
         """Both masks after a mark; `dropped` leaves out what the broker has not acknowledged."""
         if mark.what == "confirm":
             return masks, masks
@@ -117,7 +117,18 @@ class Graph:
         seen = self._reach(law)[1]
         return {number: seen[number][state] for number in self.quiet if seen[number][state]}
 
+    def hush(self, number: int, published: int) -> None:
+        """Take records out of what a settled lifetime leaves unpublished for ever."""
+        self.quiet[number] &= ~published
+        self._reached.clear()
+
     def _reach(self, law: Law) -> tuple[int, list[_Masks]]:
+        """The tokens for which `law` may break, and the states in which tokens may enter each lifetime."""
+        if id(law) not in self._reached:
+            self._reached[id(law)] = self._fixpoint(law)
+        return self._reached[id(law)]
+
+    def _fixpoint(self, law: Law) -> tuple[int, list[_Masks]]:
         seen: list[_Masks] = [[0] * (law.broken + 1) for _ in self.nodes]
         seen[0][0] = self.alphabet.everything(law.about)
         waiting, queued, broken = [0], {0}, 0
@@ -148,8 +159,7 @@ class Graph:
         return None if best is None else (best[1], best[2])
 
     def _shortest_for(self, law: Law, number: int, bound: _Cost | None) -> tuple[_Cost, Schedule] | None:
-        Trail = tuple[object, Step] | None
-        heap: list[tuple[_Cost, int, int, int, Trail]] = [((0, 0, 0), 0, 0, 0, None)]
+        heap: list[tuple[_Cost, int, int, int, _Trail]] = [((0, 0, 0), 0, 0, 0, None)]
         settled: set[tuple[int, int]] = set()
         ticket = 0
         while heap:
@@ -173,15 +183,13 @@ class Graph:
                 effects = node.effects if exit_.cut is None else exit_.cut.effects
                 step = (cost[0] + (exit_.cut is not None), cost[1] + effects, cost[2] + 1)
                 ticket += 1
-                heapq.heappush(
-                    heap, (step, ticket, exit_.target, new, (trail, Step(node.tick, exit_.cut)))
-                )
+                heapq.heappush(heap, (step, ticket, exit_.target, new, (trail, Step(node.tick, exit_.cut))))
         return None
 
     def path_to(self, goal: int) -> Schedule | None:
         """The shortest schedule whose next lifetime starts at `goal`."""
         nothing = Law("path", "program", 1, {}, "", "", "")
-        heap: list[tuple[_Cost, int, int, tuple[object, Step] | None]] = [((0, 0, 0), 0, 0, None)]
+        heap: list[tuple[_Cost, int, int, _Trail]] = [((0, 0, 0), 0, 0, None)]
         settled: set[int] = set()
         ticket = 0
         while heap:
@@ -238,7 +246,9 @@ class Graph:
         """How many schedules have 0, 1, ... `crashes_max` kills, from the first lifetime to a clean last tick."""
         ways = [0] * len(self.nodes)
         ways[0] = 1
-        order = sorted((i for i, n in enumerate(self.nodes) if n is not None), key=lambda i: self._node(i).tick)
+        order = sorted(
+            (i for i, n in enumerate(self.nodes) if n is not None), key=lambda i: self._node(i).tick
+        )
         counts = []
         for _ in range(crashes_max + 1):
             after = [0] * len(self.nodes)
@@ -299,9 +309,9 @@ def ending(law: Law, node: Node, alphabet: Alphabet) -> Iterator[tuple[str, int]
         yield laws.OVERSIZED, everything
 
 
-def _unroll(trail: object) -> Schedule:
+def _unroll(trail: _Trail) -> Schedule:
     steps: list[Step] = []
     while trail is not None:
-        trail, step = trail  # type: ignore[misc]  # a linked list of pairs
+        trail, step = trail
         steps.append(step)
     return Schedule(reversed(steps))

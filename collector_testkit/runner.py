@@ -9,7 +9,7 @@ from typing import Any
 import stateful_mixin
 from collector_testkit import lifetime as lifetimes
 from collector_testkit import program as programs
-from collector_testkit.effects import Change, Disk, Node, apply
+from collector_testkit.effects import Disk, Node, apply
 from collector_testkit.errors import UsageError
 from collector_testkit.faults import CrashPoint
 from collector_testkit.fingerprint import names_of
@@ -96,13 +96,13 @@ class Runner:
             now_s = max(now_s, self.scenario.tick_time(step.tick))
             whole = self.run_fresh(self.starting(disk, step.tick, now_s))
             if step.cut is None:
-                done, changes = whole, ()
+                done = whole
             else:
-                done, changes = self._cut(schedule, whole, step.cut)
+                done = self._cut(schedule, whole, step.cut)
             for effect in done.effects:
                 apply(disk, effect.changes)
                 now_s += effect.seconds
-            apply(disk, changes)
+            apply(disk, done.torn)
             lived.append(done)
         return History(schedule, tuple(lived), self._settled(schedule, lived))
 
@@ -138,17 +138,16 @@ class Runner:
             now_s = max(now_s, self.scenario.tick_time(tick))
         return lived
 
-    def _cut(self, schedule: Schedule, whole: Lifetime, cut: Cut) -> tuple[Lifetime, tuple[Change, ...]]:
+    def _cut(self, schedule: Schedule, whole: Lifetime, cut: Cut) -> Lifetime:
         if cut.effects > len(whole.effects):
             raise self._does_not_fit(
                 schedule, f"a kill after {cut.effects} effects in a lifetime of {len(whole.effects)}"
             )
-        if not cut.torn:
-            return after_cut(whole, cut), ()
-        torn = whole.effects[cut.effects].torn if cut.effects < len(whole.effects) else None
-        if torn is None:
-            raise self._does_not_fit(schedule, f"effect {cut.effects + 1} is no write, so nothing is half done")
-        return after_cut(whole, cut), torn
+        if cut.torn and (cut.effects == len(whole.effects) or whole.effects[cut.effects].torn is None):
+            raise self._does_not_fit(
+                schedule, f"effect {cut.effects + 1} is no write, so nothing is half done"
+            )
+        return after_cut(whole, cut)
 
     def _does_not_fit(self, schedule: Schedule, why: str) -> UsageError:
         return UsageError(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from collector_testkit import laws
-from collector_testkit.alphabet import Alphabet, marks_of
+from collector_testkit.alphabet import Alphabet
 from collector_testkit.effects import Effect
 from collector_testkit.errors import HarnessError, NotMeasuredError, TestkitError
 from collector_testkit.explore import Exploration, Progress, explore
@@ -82,7 +82,9 @@ def check(
     with Runner(scenario, fs=fs) as runner:
         alphabet = Alphabet(scenario, records_of(scenario))
         try:
-            found = explore(runner, alphabet, progress=progress, enough=lambda graph: _enough(graph, scenario))
+            found = explore(
+                runner, alphabet, progress=progress, enough=lambda graph: _enough(graph, scenario)
+            )
             result = _Judge(runner, found).result()
         except TestkitError as problem:
             if problem.verdict is None:
@@ -183,7 +185,9 @@ class _Judge:
                         published |= 1 << record
         foreign = (published >> self.alphabet.known).bit_count()
         if foreign and published.bit_count() > foreign:
-            self.skipped.append(f"{foreign} published records that no feed holds, as far as loss is concerned")
+            self.skipped.append(
+                f"{foreign} published records that no feed holds, as far as loss is concerned"
+            )
         return bool(published & ((1 << self.alphabet.known) - 1))
 
     def _unfinished(self, matched: bool) -> TestkitError | None:
@@ -248,14 +252,25 @@ class _Judge:
         sentence = law.sentence.format(record=record)
         if law.name == "state-loadable":
             sentence += f": {history.lifetimes[-1].error}"
-        return Violation(law.name, record, schedule, history, blame(law, record, history, self._tokens), sentence)
+        return Violation(
+            law.name, record, schedule, history, blame(law, record, history, self._tokens), sentence
+        )
 
     def _first_record(self, lifetime: Lifetime) -> Hashable | None:
         """A record that a lifetime published, if its messages hold any."""
         for effect in lifetime.effects:
-            for number in self.alphabet.records(self.alphabet.message(effect.message)) if effect.message else ():
+            for number in (
+                self.alphabet.records(self.alphabet.message(effect.message)) if effect.message else ()
+            ):
                 return self.alphabet.identities[number]
         return None
+
+    def _bits(self, effect: Effect) -> int:
+        """The records of a publish, as bits."""
+        mask = 0
+        for number in self.alphabet.records(self.alphabet.message(effect.message)) if effect.message else ():
+            mask |= 1 << number
+        return mask
 
     def _tokens(self, effect: Effect) -> set[str]:
         """The records of a publish."""
@@ -269,16 +284,17 @@ class _Judge:
         self._later: dict[int, int] = {}
         for number, waiting in self.graph.waiting(laws.NOTHING_LOST, 1).items():
             start = self.found.starts[number]
-            lived = self.runner.later(start) if start is not None and self.graph.quiet[number] & waiting else None
+            lived = (
+                self.runner.later(start) if start is not None and self.graph.quiet[number] & waiting else None
+            )
             if lived is None:
-                self.graph.quiet[number] = 0
+                self.graph.hush(number, self.graph.quiet[number])
                 continue
             self._later[number] = len(lived)
-            for lifetime in lived:
-                for effect in lifetime.effects:
-                    if effect.message is not None:
-                        for record in self.alphabet.records(self.alphabet.message(effect.message)):
-                            self.graph.quiet[number] &= ~(1 << record)
+            published = 0
+            for effect in (effect for lifetime in lived for effect in lifetime.effects):
+                published |= self._bits(effect)
+            self.graph.hush(number, published)
 
     def _until_settled(self, schedule: Schedule) -> Schedule:
         """A schedule that ends in a settled lifetime, gone on with until it is seen to be settled."""
@@ -313,8 +329,7 @@ class _Judge:
 
     def _node_of(self, step: Step, lifetime: Lifetime, history: History) -> Node:
         """A lifetime of a history as laws see it; its files are judged by what the exploration allows."""
-        is_save = None if self.found.spans else self._is_save
-        marks = marks_of(lifetime, self.alphabet, is_save)
+        marks = self.found.marks(lifetime)
         if step.cut is not None and step.cut.dropped:
             last = max((m.position for m in marks if m.what == "confirm"), default=0)
             marks = tuple(m for m in marks if m.what != "publish" or m.confirmed or m.position <= last)
@@ -325,9 +340,6 @@ class _Judge:
             littered=files > self.found.files_max + self.scenario.leftovers_max,
             oversized=bound is not None and size > bound,
         )  # fmt: skip
-
-    def _is_save(self, effect: Effect) -> bool:
-        return effect.kind in ("write", "rename") and any(p in self.found.observed for p, _ in effect.changes)
 
     def _files_after(self, history: History, until: Lifetime) -> tuple[int, int]:
         """How many files there are after a lifetime, and the bytes in those the program changed."""
@@ -351,7 +363,9 @@ class _Judge:
         schedule = Schedule([*path, Step(node.tick, exit_.cut), Step(after.tick)])
         history = self.runner.replay(schedule)
         again = next((e.site for e in history.lifetimes[-1].effects if e.message is not None), None)
-        sentence = f"one crash makes it publish {resent} records again; asked was at most {self.scenario.resent_max}"
+        sentence = (
+            f"one crash makes it publish {resent} records again; asked was at most {self.scenario.resent_max}"
+        )
         return Violation("resend-bound", None, schedule, history, again, sentence)
 
 
@@ -370,7 +384,9 @@ def _some_identities(scenario: Scenario) -> str:
 
 
 # -- blame ------------------------------------------------------------------------------------------------
-def blame(law: Law, record: Hashable | None, history: History, tokens: Callable[[Effect], set[str]]) -> str | None:
+def blame(
+    law: Law, record: Hashable | None, history: History, tokens: Callable[[Effect], set[str]]
+) -> str | None:
     """The source line to look at first."""
     last = history.lifetimes[-1]
     if law.name == "idle-silence":

@@ -95,7 +95,9 @@ class FakeBroker:
 
     def _replace_call(self, path: str, patches: Patches) -> None:
         owner, name, original = locate(path)
-        is_method = isinstance(owner, type) and not isinstance(inspect.getattr_static(owner, name), staticmethod)
+        is_method = isinstance(owner, type) and not isinstance(
+            inspect.getattr_static(owner, name), staticmethod
+        )
 
         @functools.wraps(original)
         def publish(*args: Any, **kwargs: Any) -> Any:
@@ -159,7 +161,9 @@ def _arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
     given = [*args, *kwargs.values()]
     if len(given) == 1:
         return as_bytes(given[0])
-    return as_bytes([value.decode("utf-8", "replace") if isinstance(value, bytes) else value for value in given])
+    return as_bytes(
+        [value.decode("utf-8", "replace") if isinstance(value, bytes) else value for value in given]
+    )
 
 
 def _is_first(owner: type) -> bool:

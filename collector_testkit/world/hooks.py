@@ -16,6 +16,12 @@ from collector_testkit.world.patches import Patches
 __all__ = ["Hooks"]
 
 
+_PURE = (
+    "_path_components", "ends_with_path_separator", "get_alternative_path_separator", "get_path_separator",
+    "isabs", "normpath", "splitdrive", "splitpath", "starts_with_root_path",
+)  # fmt: skip
+
+
 class Hooks:
     """Replaces methods of pyfakefs while open. Knows where they are; must not know what an effect is.
 
@@ -45,10 +51,13 @@ class Hooks:
             (fake_os.FakeOsModule, "open", self._os_open),
             (fake_os.FakeOsModule, "fsync", self._sync),
             (fake_os.FakeOsModule, "fdatasync", self._sync),
-            *((fake_path.FakePathModule, f"get{what}", self._look) for what in ("size", "mtime", "atime", "ctime")),
+            *(
+                (fake_path.FakePathModule, f"get{what}", self._look)
+                for what in ("size", "mtime", "atime", "ctime")
+            ),
         ):
             patches.put(owner, name, make(vars(owner)[name]))
-        for name in ("normpath", "splitpath", "splitdrive", "_path_components"):
+        for name in _PURE:
             patches.put(FakeFilesystem, name, _remembered(vars(FakeFilesystem)[name]))
 
     # -- names ----------------------------------------------------------------------------------------
@@ -154,7 +163,9 @@ class Hooks:
             else:
                 if str(args[0] if args else kwargs.get("mode", "r")).startswith("r"):
                     disk.observe(file_)
-                handle = self._opening(lambda: original(opener, file_, *args, **kwargs), lambda handle: handle)
+                handle = self._opening(
+                    lambda: original(opener, file_, *args, **kwargs), lambda handle: handle
+                )
             if isinstance(handle, FakeFileWrapper):
                 # CPython closes, and so flushes, a file object when nothing refers to it any more; the table
                 # of open files must then not refer to it either.
@@ -170,8 +181,9 @@ class Hooks:
         def os_open(os_module: Any, path: Any, *args: Any, **kwargs: Any) -> int:
             if not disk.mine(os_module.filesystem):
                 return int(original(os_module, path, *args, **kwargs))
-            opening = lambda: original(os_module, path, *args, **kwargs)  # noqa: E731  # one use, two lines up
-            return int(self._opening(opening, disk.fs.get_open_file))
+            return int(
+                self._opening(lambda: original(os_module, path, *args, **kwargs), disk.fs.get_open_file)
+            )
 
         return os_open
 

@@ -8,6 +8,7 @@ import sys
 import sysconfig
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from pyfakefs.fake_filesystem import FakeFilesystem
 from pyfakefs.fake_filesystem_unittest import Patcher
@@ -144,9 +145,8 @@ class World:
             return reply
         reply = self.source.answer(request)
         if reply is None:
-            way_out = 'answer it: Scenario(routes={"%s %s": ...}), or add a feed' % (
-                request.method, request.url.partition("?")[0]
-            )  # fmt: skip
+            asked = f"{request.method} {request.url.partition('?')[0]}"
+            way_out = f'answer it: Scenario(routes={{"{asked}": ...}}), or add a feed'
             refused = self.guards.refuse("an unexpected request", f"{request.method} {request.url}", way_out)
             raise ConnectionRefusedError(str(refused))
         self.ledger.emit("request", f"{request.method} {request.url}")
@@ -154,10 +154,8 @@ class World:
 
 
 def _import_if_there(name: str) -> None:
-    try:
+    with suppress(ImportError):
         importlib.import_module(name)
-    except ImportError:
-        pass
 
 
 def _lent() -> list[str]:

@@ -95,14 +95,14 @@ class Tree:
         for path in sorted((path for path in self.current if path not in disk), reverse=True):
             directory, name = self._parent(path)
             directory._entries.pop(name, None)
-        linked: dict[int, FakeFile] = {}
+        linked: dict[int, Any] = {}
         for path in sorted(disk):
             node, old = disk[path], self.current.get(path)
             if node.inode or old is not node:
                 self._put(path, node, linked)
         self.current = dict(disk)
 
-    def _put(self, path: str, node: Node, linked: dict[int, FakeFile]) -> None:
+    def _put(self, path: str, node: Node, linked: dict[int, Any]) -> None:
         directory, name = self._parent(path)
         if node.kind == "dir":
             self._put_directory(directory, name, node)
@@ -117,7 +117,7 @@ class Tree:
         directory.add_entry(obj)
         obj.name = first
 
-    def _new(self, name: str, node: Node) -> FakeFile:
+    def _new(self, name: str, node: Node) -> Any:
         form = stat.S_IFLNK if node.kind == "link" else stat.S_IFREG
         obj = FakeFile(name, form | node.mode, filesystem=self.fs)
         obj._byte_contents, obj.st_size = node.data, len(node.data)
