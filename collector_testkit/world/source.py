@@ -6,26 +6,20 @@ If-Modified-Since, ranges, compression and rate limits; a feed says them with `r
 
 from __future__ import annotations
 
-import csv
-import json
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date, datetime, timezone
-from email.utils import format_datetime, parsedate_to_datetime
-from hashlib import blake2b
-from io import StringIO
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlencode
-from xml.etree.ElementTree import Element, SubElement, tostring
 
 from collector_testkit.errors import UsageError
 from collector_testkit.scenario import Feed, Scenario
+from collector_testkit.world.documents import CONTENT_TYPES, Page, as_json, digest, render
 from collector_testkit.world.wire import HttpReply, HttpRequest, address
 
 __all__ = ["Source", "SourceRequest", "reply_of"]
 
-_JSON, _TEXT = "application/json; charset=utf-8", "text/plain; charset=utf-8"
+_JSON, _TEXT = CONTENT_TYPES["json"], CONTENT_TYPES["text"]
 _BAD_PAGE = HttpReply(400, {"Content-Type": _TEXT}, b"page: expected a whole number from 1\n")
 _KNOWN_MAX = 10_000  # URLs remembered; a program that asks with a time stamp makes ever new ones
 
@@ -85,7 +79,7 @@ class Source:
         if feed.respond is not None:
             self.fetched.add(feed.url)
             reply = self._called(
-                feed.respond, request, feed.rows(self.tick), feed.url, _FORMATS[feed.format][0]
+                feed.respond, request, feed.rows(self.tick), feed.url, CONTENT_TYPES[feed.format]
             )
             return reply._replace(headers=_over(reply.headers, feed.headers))
         if request.method not in ("GET", "HEAD"):
@@ -114,7 +108,7 @@ class Source:
             rows = feed.rows(tick)
             last = -(-len(rows) // feed.page_size) if feed.page_size else 1
             page = min(page, last + 1)  # every page beyond is the same
-            reply = self._pages[number, tick, page] = _rendered(feed, rows, page, last)
+            reply = self._pages[number, tick, page] = _reply(feed, rows, page, last)
         return reply
 
     def _routed(self, request: HttpRequest) -> HttpReply | None:
@@ -178,7 +172,7 @@ def reply_of(value: Any, content_type: str | None = None) -> HttpReply:
 
 def _json_answer(value: Any) -> bytes:
     try:
-        return _json(value).encode()
+        return as_json(value).encode()
     except (TypeError, ValueError) as error:
         raise UsageError(
             f"an answer cannot be sent as JSON: {error}",
@@ -227,8 +221,8 @@ def _unless_known(request: HttpRequest, reply: HttpReply) -> HttpReply:
     return HttpReply(304, kept, b"")
 
 
-# -- documents -----------------------------------------------------------------------------------------
-def _rendered(feed: Feed, rows: Sequence[Any], page: int, last: int) -> HttpReply:
+# -- replies -------------------------------------------------------------------------------------------
+def _reply(feed: Feed, rows: Sequence[Any], page: int, last: int) -> HttpReply:
     headers, after = {}, None
     shown = rows[(page - 1) * feed.page_size : page * feed.page_size] if feed.page_size else rows
     if feed.page_size and feed.paging == "link" and page < last:
@@ -236,17 +230,8 @@ def _rendered(feed: Feed, rows: Sequence[Any], page: int, last: int) -> HttpRepl
         items = [item for item in parse_qsl(query, keep_blank_values=True) if item[0] != "page"]
         after = f"{base}?{urlencode([*items, ('page', page + 1)])}"
         headers["Link"] = f'<{after}>; rel="next"'
-    kind, write = _FORMATS[feed.format]
-    try:
-        body = write(shown, rows, feed.url, after).encode()
-    except (AttributeError, TypeError, ValueError) as error:
-        raise UsageError(
-            f"the rows of a feed cannot be written as {feed.format}: {error}",
-            value=feed.url,
-            expected="mappings of text, numbers and dates (strings for text, any JSON value for json)",
-            next_step="mend the rows in ticks=, or choose another format=",
-        ) from error
-    headers |= {"Content-Type": kind, "ETag": f'"{_digest(body)}"'}
+    body = render(feed.format, Page(shown, rows, feed.url, after))
+    headers |= {"Content-Type": CONTENT_TYPES[feed.format], "ETag": f'"{digest(body)}"'}
     return HttpReply(200, _over(headers, feed.headers), body)
 
 
@@ -256,133 +241,3 @@ def _over(headers: Mapping[str, str], given: Mapping[str, Any]) -> dict[str, str
         return dict(headers)
     names = {name.lower(): name for name in headers}
     return {**headers, **{names.get(name.lower(), name): str(value) for name, value in given.items()}}
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, date):
-        return value.isoformat()
-    raise TypeError(f"{value!r} is not a JSON value")
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, default=_plain)
-
-
-def _lines(shown: Sequence[Any], *_: Any) -> str:
-    return "".join(f"{row if isinstance(row, str) else _json(row)}\n" for row in shown)
-
-
-def _csv(shown: Sequence[Any], rows: Sequence[Any], *_: Any) -> str:
-    out = StringIO()
-    writer = csv.DictWriter(out, list(dict.fromkeys(name for row in rows for name in row)))
-    if writer.fieldnames:
-        writer.writeheader()
-    for row in shown:
-        writer.writerow({k: _json(v) if isinstance(v, (dict, list, tuple)) else v for k, v in row.items()})
-    return out.getvalue()
-
-
-def _rss(shown: Sequence[Any], rows: Sequence[Any], url: str, after: str | None) -> str:
-    names = {"atom": _ATOM, "content": _CONTENT, "dc": "http://purl.org/dc/elements/1.1/"}
-    root = Element("rss", {"version": "2.0"} | {f"xmlns:{name}": value for name, value in names.items()})
-    channel = SubElement(root, "channel")
-    for name in ("title", "link", "description"):
-        _add(channel, name, url)
-    if after:
-        SubElement(channel, "atom:link", {"rel": "next", "href": after})
-    for row in shown:
-        item, guid, summary = SubElement(channel, "item"), _first(row, "guid", "id"), _first(row, *_SUMMARY)
-        # RSS asks for a title or a description
-        _add(item, "title", _first(row, "title") or (None if summary else guid or ""))
-        _add(item, "link", _first(row, "link", "url"))
-        _add(item, "guid", guid, isPermaLink="false")
-        _add(item, "pubDate", _date(row, format_datetime, *reversed(_DATES)))
-        _add(item, "description", summary)
-        _add(item, "content:encoded", _first(row, "content"))
-        _add(item, "dc:creator", _first(row, "author"))
-        for tag in _tags(row):
-            _add(item, "category", str(tag))
-    return _document(root)
-
-
-def _atom(shown: Sequence[Any], rows: Sequence[Any], url: str, after: str | None) -> str:
-    root = Element("feed", {"xmlns": _ATOM})
-    _add(root, "id", url)
-    _add(root, "title", url)
-    dates = [_date(row, _rfc3339, *_DATES) or _EPOCH for row in rows]
-    _add(root, "updated", max(dates, default=_EPOCH))
-    _add(SubElement(root, "author"), "name", url)
-    if after:
-        SubElement(root, "link", {"rel": "next", "href": after})
-    for row in shown:
-        entry, link = SubElement(root, "entry"), _first(row, "link", "url")
-        _add(entry, "id", _first(row, "guid", "id") or link or f"urn:row:{_digest(_json(row).encode())}")
-        _add(entry, "title", _first(row, "title") or "")
-        if link:
-            SubElement(entry, "link", {"rel": "alternate", "href": link})
-        _add(entry, "updated", _date(row, _rfc3339, *_DATES) or _EPOCH)
-        _add(entry, "published", _date(row, _rfc3339, "published"))
-        _add(entry, "summary", _first(row, *_SUMMARY), type="html")
-        _add(entry, "content", _first(row, "content"), type="html")
-        if author := _first(row, "author"):
-            _add(SubElement(entry, "author"), "name", author)
-        for tag in _tags(row):
-            SubElement(entry, "category", {"term": str(tag)})
-    return _document(root)
-
-
-def _document(root: Element) -> str:
-    return '<?xml version="1.0" encoding="utf-8"?>\n' + tostring(root, encoding="unicode")
-
-
-def _add(parent: Element, name: str, text: str | None, **attributes: str) -> None:
-    if text is not None:
-        SubElement(parent, name, attributes).text = text
-
-
-def _first(row: Mapping[str, Any], *names: str) -> str | None:
-    return next((str(row[name]) for name in names if row.get(name) is not None), None)
-
-
-def _tags(row: Mapping[str, Any]) -> Sequence[Any]:
-    tags = row.get("tags") or ()
-    return (tags,) if isinstance(tags, str) else tuple(tags)
-
-
-def _date(row: Mapping[str, Any], write: Callable[[datetime], str], *names: str) -> str | None:
-    """The first date under `names`: ISO 8601, RFC 822, a `datetime` or Unix seconds; other text stays as it is."""
-    value = next((row[name] for name in names if row.get(name) is not None), None)
-    if isinstance(value, (int, float)):
-        value = datetime.fromtimestamp(value, timezone.utc)
-    text = None if value is None else str(value)
-    for read in (datetime.fromisoformat, parsedate_to_datetime):
-        try:
-            when = read(re.sub("[Zz]$", "+00:00", text or ""))
-        except (TypeError, ValueError):
-            continue
-        return write(when if when.tzinfo else when.replace(tzinfo=timezone.utc))
-    return text
-
-
-def _rfc3339(when: datetime) -> str:
-    return when.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")
-
-
-def _digest(data: bytes) -> str:
-    return blake2b(data, digest_size=8).hexdigest()
-
-
-_ATOM, _CONTENT = "http://www.w3.org/2005/Atom", "http://purl.org/rss/1.0/modules/content/"
-_DATES, _SUMMARY, _EPOCH = (
-    ("updated", "published", "time"),
-    ("summary", "description"),
-    "1970-01-01T00:00:00Z",
-)
-_FORMATS: dict[str, tuple[str, Callable[..., str]]] = {
-    "json": (_JSON, lambda shown, *_: _json(list(shown))),
-    "jsonl": ("application/x-ndjson; charset=utf-8", lambda shown, *_: _lines([_json(row) for row in shown])),
-    "csv": ("text/csv; charset=utf-8", _csv),
-    "rss": ("application/rss+xml; charset=utf-8", _rss),
-    "atom": ("application/atom+xml; charset=utf-8", _atom),
-    "text": (_TEXT, _lines),
-}

@@ -327,7 +327,7 @@ def test_upload_again_is_like_a_server(real: World) -> None:
     """A file sent on by a redirect is sent again from its start, and stays the body of the request."""
 
     def upload(base: str) -> Any:
-        body = io.BytesIO(b"file")
+        body: Any = io.BytesIO(b"file")
         with requests.Session() as session:
             reply = session.post(base + "/again", data=body)
         assert reply.history[0].request.body is reply.request.body is body
