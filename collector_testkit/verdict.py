@@ -9,12 +9,14 @@ from typing import Any, NamedTuple
 
 from collector_testkit import laws
 from collector_testkit.alphabet import Alphabet
+from collector_testkit.blame import blame
 from collector_testkit.effects import Effect
 from collector_testkit.errors import HarnessError, NotMeasuredError, TestkitError
 from collector_testkit.explore import Exploration, Progress, explore
-from collector_testkit.graph import Graph, Node, ending
+from collector_testkit.graph import Exit, Graph
 from collector_testkit.history import History, Lifetime, Schedule, Step
 from collector_testkit.laws import Law
+from collector_testkit.reading import Reading
 from collector_testkit.runner import Runner
 from collector_testkit.scenario import Scenario, token
 from collector_testkit.world.records import Records
@@ -113,7 +115,8 @@ def laws_of(scenario: Scenario) -> list[Law]:
 
 
 def _enough(graph: Graph, scenario: Scenario) -> bool:
-    return any(graph.broken(law) for law in laws_of(scenario))
+    # Whether a record is lost is known only when time has passed at the end.
+    return any(graph.broken(law) for law in laws_of(scenario) if law is not laws.NOTHING_LOST)
 
 
 def _timed(result: Result, seconds: float) -> Result:
@@ -127,14 +130,17 @@ class _Judge:
         self.runner, self.found = runner, found
         self.scenario = runner.scenario
         self.graph, self.alphabet = found.graph, found.alphabet
+        self.reading = Reading(runner.scenario, found, runner.start)
         self.skipped = list(found.skipped)
+        self.later_max = 1
 
     def result(self) -> Result:
         self._measured()
         matched = self._matched()
         if matched:
             self._settle()
-        violations = [found for law in laws_of(self.scenario) if (found := self._violation(law, matched))]
+        asked = [law for law in laws_of(self.scenario) if matched or law is not laws.NOTHING_LOST]
+        violations = [found for law in asked if (found := self._violation(law))]
         resent, where = self.graph.resent()
         if self.scenario.resent_max is not None and resent > self.scenario.resent_max and where:
             violations.append(self._resend_violation(resent, *where))
@@ -229,9 +235,7 @@ class _Judge:
         return "none"
 
     # -- violations -----------------------------------------------------------------------------------
-    def _violation(self, law: Law, matched: bool) -> Violation | None:
-        if law is laws.NOTHING_LOST and not matched:
-            return None
+    def _violation(self, law: Law) -> Violation | None:
         shortest = self.graph.shortest(law, self.graph.broken(law))
         if shortest is None:
             return None
@@ -239,61 +243,58 @@ class _Judge:
         if law is laws.NOTHING_LOST:
             schedule = self._until_settled(schedule)
         history = self.runner.replay(schedule)
-        if not self._judge(law, history) >> number & 1:
-            raise HarnessError(
-                f"a schedule that breaks {law.name} does not break it when replayed with fresh memory",
-                value=str(schedule),
-                expected="the same history as in the exploration",
-                next_step="pass isolate=True (--isolate); if it stays, please report it with the scenario",
-            )
+        if not self.reading.broken(law, history) >> number & 1:
+            raise _not_confirmed(law.name, schedule)
         record = self.alphabet.name(law.about, number)
         if law.name == "idle-silence":
             record = self._first_record(history.lifetimes[-1])
         sentence = law.sentence.format(record=record)
         if law.name == "state-loadable":
             sentence += f": {history.lifetimes[-1].error}"
-        return Violation(
-            law.name, record, schedule, history, blame(law, record, history, self._tokens), sentence
+        blamed = blame(law, record, history, self._tokens)
+        return Violation(law.name, record, schedule, history, blamed, sentence)
+
+    def _resend_violation(self, resent: int, number: int, exit_: Exit) -> Violation:
+        path, node, after = (
+            self.graph.path_to(number),
+            self.graph.nodes[number],
+            self.graph.nodes[exit_.target],
         )
+        assert path is not None and node is not None and after is not None and exit_.cut is not None
+        schedule = Schedule([*path, Step(node.tick, exit_.cut), Step(after.tick)])
+        history = self.runner.replay(schedule)
+        if self.reading.resent(history) != resent:
+            raise _not_confirmed("resend-bound", schedule)
+        again = next((e.site for e in history.lifetimes[-1].effects if e.message is not None), None)
+        asked = self.scenario.resent_max
+        sentence = f"one crash makes it publish {resent} records again; asked was at most {asked}"
+        return Violation("resend-bound", None, schedule, history, again, sentence)
 
     def _first_record(self, lifetime: Lifetime) -> Hashable | None:
         """A record that a lifetime published, if its messages hold any."""
-        for effect in lifetime.effects:
-            for number in (
-                self.alphabet.records(self.alphabet.message(effect.message)) if effect.message else ()
-            ):
-                return self.alphabet.identities[number]
-        return None
-
-    def _bits(self, effect: Effect) -> int:
-        """The records of a publish, as bits."""
-        mask = 0
-        for number in self.alphabet.records(self.alphabet.message(effect.message)) if effect.message else ():
-            mask |= 1 << number
-        return mask
+        masks = (self.reading.records(effect) for effect in lifetime.effects)
+        first = next((mask for mask in masks if mask), 0)
+        return self.alphabet.identities[first.bit_length() - 1] if first else None
 
     def _tokens(self, effect: Effect) -> set[str]:
         """The records of a publish."""
-        if effect.message is None:
-            return set()
-        numbers = self.alphabet.records(self.alphabet.message(effect.message))
-        return {token(self.alphabet.identities[number]) for number in numbers}
+        mask = self.reading.records(effect)
+        return {token(self.alphabet.identities[n]) for n in range(mask.bit_length()) if mask >> n & 1}
 
     def _settle(self) -> None:
         """Let time pass for the settled lifetimes in which a record still waits: a later run may publish it."""
-        self._later: dict[int, int] = {}
         for number, waiting in self.graph.waiting(laws.NOTHING_LOST, 1).items():
             start = self.found.starts[number]
-            lived = (
-                self.runner.later(start) if start is not None and self.graph.quiet[number] & waiting else None
-            )
+            if start is None or not self.graph.quiet[number] & waiting:
+                continue
+            lived = self.runner.later(start)
             if lived is None:
                 self.graph.hush(number, self.graph.quiet[number])
                 continue
-            self._later[number] = len(lived)
+            self.later_max = max(self.later_max, len(lived))
             published = 0
             for effect in (effect for lifetime in lived for effect in lifetime.effects):
-                published |= self._bits(effect)
+                published |= self.reading.records(effect)
             self.graph.hush(number, published)
 
     def _until_settled(self, schedule: Schedule) -> Schedule:
@@ -301,126 +302,22 @@ class _Judge:
         tick = schedule[-1].tick
         if len(schedule) > 1 and schedule[-2] == schedule[-1]:
             schedule = Schedule(schedule[:-1])  # the same again, with the clock standing still, shows nothing
-        longest = max(self._later.values(), default=1)
-        return Schedule([*schedule, *(Step(tick + later) for later in range(1, longest))])
+        return Schedule([*schedule, *(Step(tick + later) for later in range(1, self.later_max))])
 
-    def _judge(self, law: Law, history: History) -> int:
-        """The tokens for which a replayed history breaks a law."""
-        return laws.judge(law, self._events(law, history), self.alphabet.everything(law.about))
 
-    def _events(self, law: Law, history: History) -> list[tuple[str, int]]:
-        events: list[tuple[str, int]] = []
-        everything = self.alphabet.everything(law.about)
-        steps = list(zip(history.schedule, history.lifetimes, strict=True))
-        for index, (step, lifetime) in enumerate(steps):
-            if index:
-                moved = step.tick != steps[index - 1][0].tick
-                events.append((laws.MOVED if moved else laws.AGAIN, everything))
-            node = self._node_of(step, lifetime, history)
-            for mark in node.marks:
-                events += self.alphabet.spell(law.about, mark, step.tick)
-            if step.cut is None:
-                events += ending(law, node, self.alphabet)
-            else:
-                events.append((laws.CRASHED, everything))
-        if history.settled and law.about == "record":
-            events.append((laws.SETTLED, everything))
-        return events
-
-    def _node_of(self, step: Step, lifetime: Lifetime, history: History) -> Node:
-        """A lifetime of a history as laws see it; its files are judged by what the exploration allows."""
-        marks = self.found.marks(lifetime)
-        if step.cut is not None and step.cut.dropped:
-            last = max((m.position for m in marks if m.what == "confirm"), default=0)
-            marks = tuple(m for m in marks if m.what != "publish" or m.confirmed or m.position <= last)
-        files, size = self._files_after(history, lifetime)
-        bound = self.scenario.state_bytes_max
-        return Node(
-            step.tick, len(lifetime.effects), lifetime.outcome == "completed", marks, (), (), (),
-            littered=files > self.found.files_max + self.scenario.leftovers_max,
-            oversized=bound is not None and size > bound,
-        )  # fmt: skip
-
-    def _files_after(self, history: History, until: Lifetime) -> tuple[int, int]:
-        """How many files there are after a lifetime, and the bytes in those the program changed."""
-        disk = dict(self.runner.start)
-        for step, lifetime in zip(history.schedule, history.lifetimes, strict=True):
-            for effect in lifetime.effects:
-                for path, node in effect.changes:
-                    disk.pop(path, None) if node is None else disk.update({path: node})
-            for path, node in step_torn(step, lifetime):
-                disk.update({path: node})
-            if lifetime is until:
-                break
-        changed = [node for path, node in disk.items() if self.runner.start.get(path) != node]
-        return sum(n.kind != "dir" for n in disk.values()), sum(len(n.data) for n in changed)
-
-    def _resend_violation(self, resent: int, number: int, exit_: Any) -> Violation:
-        path = self.graph.path_to(number) or Schedule()
-        node = self.graph.nodes[number]
-        after = self.graph.nodes[exit_.target]
-        assert node is not None and after is not None and exit_.cut is not None
-        schedule = Schedule([*path, Step(node.tick, exit_.cut), Step(after.tick)])
-        history = self.runner.replay(schedule)
-        again = next((e.site for e in history.lifetimes[-1].effects if e.message is not None), None)
-        sentence = (
-            f"one crash makes it publish {resent} records again; asked was at most {self.scenario.resent_max}"
-        )
-        return Violation("resend-bound", None, schedule, history, again, sentence)
+def _not_confirmed(law: str, schedule: Schedule) -> HarnessError:
+    return HarnessError(
+        f"a schedule that breaks {law} does not break it when replayed with fresh memory",
+        value=str(schedule),
+        expected="the same history as in the exploration",
+        next_step="pass isolate=True (--isolate); if it stays, please report it with the scenario",
+    )
 
 
 class _Stopped(TestkitError):
     verdict = "stopped-at-cap"
 
 
-def step_torn(step: Step, lifetime: Lifetime) -> tuple[Any, ...]:
-    """What a half-done write leaves, for a lifetime cut inside one."""
-    return lifetime.torn if step.cut is not None and step.cut.torn else ()
-
-
 def _some_identities(scenario: Scenario) -> str:
     shown = [repr(identity) for identity in scenario.offered(0).values()][:3]
     return ", ".join(shown) or "none is known: the feeds have no rows"
-
-
-# -- blame ------------------------------------------------------------------------------------------------
-def blame(
-    law: Law, record: Hashable | None, history: History, tokens: Callable[[Effect], set[str]]
-) -> str | None:
-    """The source line to look at first."""
-    last = history.lifetimes[-1]
-    if law.name == "idle-silence":
-        return next((effect.site for effect in last.effects if effect.message is not None), None)
-    if law.name in ("no-duplicates", "source-order"):
-        return _last_publish(token(record), history, tokens)
-    if law.name == "state-loadable":
-        return _line_of_kill(history) or last.error_site
-    if law.name == "nothing-lost":
-        return _line_of_kill(history) or _last_change(history)
-    return _last_change(history, kinds=("create", "write") if law.name == "bounded-state" else ("create",))
-
-
-def _last_publish(wanted: str, history: History, tokens: Callable[[Effect], set[str]]) -> str | None:
-    for lifetime in reversed(history.lifetimes):
-        for effect in reversed(lifetime.effects):
-            if wanted in tokens(effect):
-                return effect.site
-    return None
-
-
-def _line_of_kill(history: History) -> str | None:
-    """The last effect before the last kill, or the write that it tore."""
-    for step, lifetime in reversed(list(zip(history.schedule, history.lifetimes, strict=True))):
-        if step.cut is not None:
-            if step.cut.torn:
-                return lifetime.torn_site
-            return lifetime.effects[-1].site if lifetime.effects else None
-    return None
-
-
-def _last_change(history: History, kinds: Sequence[str] = ("write", "rename")) -> str | None:
-    for lifetime in reversed(history.lifetimes):
-        for effect in reversed(lifetime.effects):
-            if effect.kind in kinds:
-                return effect.site
-    return None

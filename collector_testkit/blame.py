@@ -1,0 +1,54 @@
+"""Blame: the source line to look at first when a law is broken. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+
+from collector_testkit.effects import Effect
+from collector_testkit.history import History
+from collector_testkit.laws import Law
+from collector_testkit.scenario import token
+
+__all__ = ["blame"]
+
+
+def blame(
+    law: Law, record: Hashable | None, history: History, tokens: Callable[[Effect], set[str]]
+) -> str | None:
+    """The source line to look at first."""
+    last = history.lifetimes[-1]
+    if law.name == "idle-silence":
+        return next((effect.site for effect in last.effects if effect.message is not None), None)
+    if law.name in ("no-duplicates", "source-order"):
+        return _last_publish(token(record), history, tokens)
+    if law.name == "state-loadable":
+        return _line_of_kill(history) or last.error_site
+    if law.name == "nothing-lost":
+        return _line_of_kill(history) or _last_change(history)
+    return _last_change(history, kinds=("create", "write") if law.name == "bounded-state" else ("create",))
+
+
+def _last_publish(wanted: str, history: History, tokens: Callable[[Effect], set[str]]) -> str | None:
+    for lifetime in reversed(history.lifetimes):
+        for effect in reversed(lifetime.effects):
+            if wanted in tokens(effect):
+                return effect.site
+    return None
+
+
+def _line_of_kill(history: History) -> str | None:
+    """The last effect before the last kill, or the write that it tore."""
+    for step, lifetime in reversed(list(zip(history.schedule, history.lifetimes, strict=True))):
+        if step.cut is not None:
+            if step.cut.torn:
+                return lifetime.torn_site
+            return lifetime.effects[-1].site if lifetime.effects else None
+    return None
+
+
+def _last_change(history: History, kinds: Sequence[str] = ("write", "rename")) -> str | None:
+    for lifetime in reversed(history.lifetimes):
+        for effect in reversed(lifetime.effects):
+            if effect.kind in kinds:
+                return effect.site
+    return None
