@@ -5,25 +5,27 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
+import shlex
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any
 
 from collector_testkit import wiring
-from collector_testkit.verdict import Result, check, records_of
 from collector_testkit.errors import TestkitError, UsageError
-from collector_testkit.explore import Progress
-from collector_testkit.replays import replay
-from collector_testkit.report import as_text, timeline
 from collector_testkit.scenario import Scenario
+
+if TYPE_CHECKING:
+    from collector_testkit.explore import Progress
+    from collector_testkit.verdict import Result
 
 __all__ = ["main"]
 
-HOLDS, BROKEN, USAGE, UNKNOWN = 0, 1, 2, 3
+HOLDS, BROKEN, USAGE, UNKNOWN, INTERRUPTED = 0, 1, 2, 3, 130
 _PATIENCE_S = 2.0
+_FRAME_S = 0.1  # real time between two changes of the progress line
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,12 +35,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         status: int = options.run(options)
+    except ModuleNotFoundError as missing:  # of the engine: what a scenario's file misses is told by load()
+        print(f"collector-testkit: {wiring.missing_line(missing)}", file=sys.stderr)
+        return USAGE
     except TestkitError as error:
         print(f"collector-testkit: {error}", file=sys.stderr)
         return USAGE if error.verdict is None else UNKNOWN
     except KeyboardInterrupt:
         print("collector-testkit: interrupted; nothing is promised", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     return status
 
 
@@ -74,22 +79,25 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _count(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"{text} is less than 0")
-    return number
+    try:
+        return wiring.count(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _check(options: argparse.Namespace) -> int:
+    # The engine is loaded here: help, and a library that is missing, are told without it.
+    from collector_testkit import report, verdict
+
     scenario = load(options.scenario)
-    if options.max_crashes is not None:
-        scenario = replace(scenario, limits=replace(scenario.limits, crashes_max=options.max_crashes))
-    if options.isolate:
-        scenario = replace(scenario, isolate=True)
+    scenario = wiring.adjuster(crashes_max=options.max_crashes, isolate=options.isolate)(scenario)
     with _progress() as progress:
-        result: Result = check(scenario, progress=progress)
-    command = f"collector-testkit replay {options.scenario} "
-    print(as_text(result, records_of(scenario), replay=lambda schedule: f"{command}'{schedule}'"))
+        result: Result = verdict.check(scenario, progress=progress)
+
+    def replay(schedule: str) -> str:
+        return shlex.join(["collector-testkit", "replay", options.scenario, schedule])
+
+    print(report.as_text(result, verdict.records_of(scenario), replay=replay))
     if options.json is not None:
         wiring.write_json(options.json, result)
         print(f"report    {options.json}")
@@ -97,8 +105,11 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _replay(options: argparse.Namespace) -> int:
+    from collector_testkit import replays, report, verdict
+
     scenario = load(options.scenario)
-    print(timeline(replay(scenario, options.schedule), records_of(scenario)))
+    history = replays.replay(scenario, options.schedule)
+    print(report.timeline(history, verdict.records_of(scenario)))
     return HOLDS
 
 
@@ -119,7 +130,10 @@ def load(place: str) -> Scenario:
             next_step="check the path; it is taken from the current directory",
         )
     module = _module(path)
-    found = getattr(module, name, None)
+    try:
+        found = getattr(module, name, None)
+    except Exception as error:  # a module may make its values on demand
+        raise _cannot_import(path, f"{type(error).__name__} in {name}: {error}") from error
     if not isinstance(found, Scenario):
         known = [key for key, value in vars(module).items() if isinstance(value, Scenario)]
         raise UsageError(
@@ -136,31 +150,39 @@ def _module(path: str) -> Any:
         if directory not in sys.path:
             sys.path.insert(0, directory)
     name = Path(path).stem
+    if name in sys.stdlib_module_names or name in sys.modules:
+        name = f"scenario_in_{name}"  # it must not take the place of another module
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None, path
+    if spec is None or spec.loader is None:
+        raise _cannot_import(path, "its name does not end in .py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
     except TestkitError:
         raise
-    except Exception as error:
-        raise UsageError(
-            "the file cannot be imported",
-            value=f"{path}: {type(error).__name__}: {error}",
-            expected="a Python file that imports without an error",
-            next_step=f"run python {path} and mend what it says",
-        ) from error
+    except (Exception, SystemExit) as error:
+        raise _cannot_import(path, f"{type(error).__name__}: {error}") from error
     return module
 
 
+def _cannot_import(path: str, why: str) -> UsageError:
+    return UsageError(
+        "the file cannot be imported",
+        value=f"{path}: {why}",
+        expected="a Python file that imports without an error",
+        next_step=f"run python {shlex.quote(path)} and mend what it says",
+    )
+
+
+# -- progress ---------------------------------------------------------------------------------------------
 @contextmanager
 def _progress() -> Iterator[Callable[[Progress], None]]:
     """A progress line on the terminal, once a check takes longer than two seconds."""
     if not sys.stderr.isatty():
         yield lambda _: None
         return
-    shown = _Bar()
+    shown = _Bar(sys.stderr)
     try:
         yield shown.update
     finally:
@@ -168,45 +190,46 @@ def _progress() -> Iterator[Callable[[Progress], None]]:
 
 
 class _Bar:
-    """The line itself: rich is loaded only when it is needed."""
+    """The line itself, on a stream; `clock` tells real seconds."""
 
-    def __init__(self) -> None:
-        import time
+    def __init__(self, stream: IO[str], clock: Callable[[], float] = time.perf_counter) -> None:
+        # Loaded now: a check simulates the clock and the disk, and would simulate them for rich as well.
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as RichProgress
 
-        self._clock = time.perf_counter
-        self._began = self._clock()
-        self._live: Any = None
-        self._task: Any = None
+        self._clock = clock
+        self._began_s = self._drawn_s = clock()
+        self._live = RichProgress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+            console=Console(file=stream), transient=True, get_time=clock,
+            auto_refresh=False,  # no thread: a check forks
+            redirect_stdout=False, redirect_stderr=False,  # a lifetime has its own
+        )  # fmt: skip
+        self._task = self._live.add_task("", total=None)
+        self._shown = False
 
     def update(self, progress: Progress) -> None:
         """Show how far the exploration is."""
-        if self._live is None:
-            if self._clock() - self._began < _PATIENCE_S:
-                return
-            self._start()
+        now_s = self._clock()
+        if now_s - self._began_s < _PATIENCE_S or now_s - self._drawn_s < _FRAME_S:
+            return
+        self._drawn_s = now_s
+        if not self._shown:
+            self._shown = True
+            self._live.start()
         self._live.update(
             self._task,
             total=progress.worlds,
             completed=progress.lifetimes_run,
             description=f"{progress.worlds:,} worlds, {progress.crash_points:,} crash points, "
             f"{progress.crashes} crashes deep",
+            refresh=True,
         )
-
-    def _start(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-        from rich.progress import Progress as RichProgress
-
-        self._live = RichProgress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-            console=Console(stderr=True), transient=True,
-        )  # fmt: skip
-        self._task = self._live.add_task("", total=None)
-        self._live.start()
 
     def close(self) -> None:
         """Remove the line."""
-        if self._live is not None:
+        if self._shown:
             self._live.stop()
 
 

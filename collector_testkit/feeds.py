@@ -2,13 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
+from difflib import get_close_matches
+from typing import Any, TypeVar
 
 from collector_testkit.errors import UsageError
 from collector_testkit.scenario import Feed, identity_of, token
 
-__all__ = ["FeedBuilder"]
+__all__ = ["FeedBuilder", "made"]
+
+__tracebackhide__ = True  # pytest shows the line of the test, and no line of this module
+T = TypeVar("T")
+
+
+def made(kind: type[T], options: Mapping[str, Any], *, told: Iterable[str] = ()) -> T:
+    """The value of a dataclass with these options; the names in `told` are no options to a user.
+
+    Raises:
+        UsageError: there is no such option.
+    """
+    known = [field.name for field in fields(kind) if field.name not in told]  # type: ignore[arg-type]  # a dataclass
+    for name in options:
+        if name not in known and name not in told:
+            near = get_close_matches(name, known, 1)
+            raise UsageError(
+                f"{kind.__name__} has no such option",
+                value=name,
+                expected="one of " + ", ".join(sorted(known)),
+                next_step=f"write {near[0]}=" if near else "choose one of these",
+            )
+    return kind(**options)
 
 
 class FeedBuilder:
@@ -20,6 +44,13 @@ class FeedBuilder:
     def __init__(self, url: str, **options: Any) -> None:
         self._url = url
         self._options = options
+        if "ticks" in options:
+            raise UsageError(
+                "a feed is told tick by tick",
+                value="ticks=",
+                expected="feed.add(...) for each row, and feed.tick() between two ticks",
+                next_step="leave ticks= out, or check a Scenario with a Feed",
+            )
         self._past: list[tuple[Any, ...]] = []
         self._now: list[Any] = []
         self.value  # refuse wrong options where they are written  # noqa: B018
@@ -87,7 +118,8 @@ class FeedBuilder:
     @property
     def value(self) -> Feed:
         """The feed as told so far."""
-        return Feed(self._url, ticks=(*self._past, tuple(self._now)), **self._options)
+        told = {"url": self._url, "ticks": (*self._past, tuple(self._now))}
+        return made(Feed, {**self._options, **told}, told=told)
 
     def _row(self, identity: Any) -> Any:
         feed = self.value

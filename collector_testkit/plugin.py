@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
@@ -33,24 +35,44 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture
 def collector_lab(request: pytest.FixtureRequest) -> CollectorLab:
     """A source, a broker and a disk for one collector; builds on the `fs` fixture if the test uses it."""
+    fs: Any = request.getfixturevalue("fs") if "fs" in request.fixturenames else None
+    if fs is None:
+        return _lab(request, fs)
+    with _paused(fs):  # the engine and its reports lie on the real disk
+        return _lab(request, fs)
+
+
+@contextmanager
+def _paused(fs: Any) -> Iterator[None]:
+    fs.pause()
+    try:
+        yield
+    finally:
+        fs.resume()
+
+
+def _lab(request: pytest.FixtureRequest, fs: Any) -> CollectorLab:
     from collector_testkit import wiring
 
     try:
         from collector_testkit import lab
-    except ModuleNotFoundError as missing:
-        pytest.fail(wiring.missing_line(missing), pytrace=False)
-    option = request.config.getoption
-    node: Any = request.node
-    return lab.CollectorLab(
-        fs=request.getfixturevalue("fs") if "fs" in request.fixturenames else None,
-        replaying=option("--collector-replay"),
-        on_replay=_show,
-        replay_command=lambda schedule: _command(node.nodeid, schedule),
-        on_result=wiring.json_writer(option("--collector-json"), node.nodeid),
-        adjust=wiring.adjuster(
-            crashes_max=option("--collector-max-crashes"), isolate=option("--collector-isolate")
-        ),
-    )
+    except ModuleNotFoundError as error:
+        missing = wiring.missing_line(error)
+    else:
+        config, test = request.config, request.node.nodeid
+        directory = config.getoption("--collector-json")
+        return lab.CollectorLab(
+            fs=fs,
+            replaying=config.getoption("--collector-replay"),
+            on_replay=_show,
+            replay_command=lambda schedule: _command(test, schedule),
+            on_result=wiring.json_writer(directory and config.invocation_params.dir / directory, test),
+            adjust=wiring.adjuster(
+                crashes_max=config.getoption("--collector-max-crashes"),
+                isolate=config.getoption("--collector-isolate"),
+            ),
+        )
+    pytest.fail(missing, pytrace=False)  # out of the except: nothing is to be said of an exception
 
 
 def _show(timeline: str) -> NoReturn:

@@ -94,7 +94,9 @@ def _pairs(history: History) -> list[tuple[Step, Lifetime]]:
 
 
 def _summary(step: Step, lifetime: Lifetime, records: Records, wanted: str | None) -> str:
-    published = [identity for effect in lifetime.effects if effect.message for identity in records(effect.message)]
+    published = [
+        identity for effect in lifetime.effects if effect.message for identity in records(effect.message)
+    ]
     text = "publishes nothing" if not published else "publishes " + _few(published, wanted)
     if step.cut is None:
         return f"{text}; {_outcome(lifetime)}"
@@ -164,7 +166,9 @@ def timeline(history: History, records: Records) -> str:
         for position, effect in enumerate(lifetime.effects, start=1):
             what = f"{position:>5}  {_words(effect)}"
             if effect.message is not None:
-                what += "  records " + (", ".join(str(identity) for identity in records(effect.message)) or "none")
+                what += "  records " + (
+                    ", ".join(str(identity) for identity in records(effect.message)) or "none"
+                )
                 what += "" if effect.confirmed else " (not acknowledged)"
             if effect.seconds:
                 what += f"  {effect.seconds:g} s"

@@ -60,18 +60,18 @@ def write_json(path: Path, result: Any) -> None:
         ) from error
 
 
-def json_writer(directory: str | None, test: str) -> Callable[[Any], None]:
+def json_writer(directory: Path | None, test: str) -> Callable[[Any], None]:
     """A function that writes the results of one `test` into `directory`; `None` writes nothing.
 
     The file is named after the test, from the second check on with a number.
     """
     if directory is None:
         return lambda _: None
-    folder, name, written = Path(directory).resolve(), _file_name(test), list[Path]()
+    name, written = _file_name(test), list[Path]()
 
     def write(result: Any) -> None:
         number = f"-{len(written) + 1}" if written else ""
-        written.append(folder / f"{name}{number}.json")
+        written.append(directory / f"{name}{number}.json")
         write_json(written[-1], result)
 
     return write
@@ -81,7 +81,8 @@ def _file_name(test: str) -> str:
     plain = re.sub(r"[^\w.-]+", "_", test).strip("_")
     if len(plain) <= _NAME_MAX and plain == test.replace("::", "_").replace("/", "_"):
         return plain
-    return f"{plain[:_NAME_MAX]}-{blake2b(test.encode(), digest_size=4).hexdigest()}"  # so that test[a/b] and test[a b] differ
+    # test[a/b] and test[a b] must not share a file.
+    return f"{plain[:_NAME_MAX]}-{blake2b(test.encode(), digest_size=4).hexdigest()}"
 
 
 def missing_line(error: ModuleNotFoundError) -> str:
