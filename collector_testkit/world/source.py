@@ -21,6 +21,7 @@ __all__ = ["Source", "SourceRequest", "reply_of"]
 
 _JSON, _TEXT = CONTENT_TYPES["json"], CONTENT_TYPES["text"]
 _BAD_PAGE = HttpReply(400, {"Content-Type": _TEXT}, b"page: expected a whole number from 1\n")
+_ANSWERS = "bytes, text, a JSON value, a status or (status, headers, body)"
 _KNOWN_MAX = 10_000  # URLs remembered; a program that asks with a time stamp makes ever new ones
 
 
@@ -78,9 +79,8 @@ class Source:
         feed = self._feeds[number]
         if feed.respond is not None:
             self.fetched.add(feed.url)
-            reply = self._called(
-                feed.respond, request, feed.rows(self.tick), feed.url, CONTENT_TYPES[feed.format]
-            )
+            rows, kind = feed.rows(self.tick), CONTENT_TYPES[feed.format]
+            reply = self._called(feed.respond, request, rows, feed.url, kind)
             return reply._replace(headers=_over(reply.headers, feed.headers))
         if request.method not in ("GET", "HEAD"):
             return self._routed(request)
@@ -136,23 +136,26 @@ class Source:
             raise UsageError(
                 f"the callable that answers for {name} raised {type(error).__name__}: {error}",
                 value=f"{method} {url} at tick {self.tick}",
-                expected="bytes, text, a JSON value or (status, headers, body)",
-                next_step="mend the callable; to play an outage let it return (503, {}, '')",
+                expected=_ANSWERS,
+                next_step="mend the callable; to play an outage let it return 503",
             ) from error
         return reply_of(value, kind)
 
 
 def reply_of(value: Any, content_type: str | None = None) -> HttpReply:
-    """The reply that `value` means: bytes, text, a JSON value or `(status, headers, body)`.
+    """The reply that `value` means: bytes, text, a JSON value, a status or `(status, headers, body)`.
 
-    `content_type` is that of bytes and text whose headers have none; `None`: binary or plain text. `None` as
-    a value is an empty JSON object.
+    A whole number is always a status, with an empty body; as JSON it is sent by `(200, {}, number)`. `None`
+    is an empty JSON object. `content_type` is that of bytes and text whose headers have none; `None`: binary
+    or plain text.
 
     Raises:
         UsageError: the status is no HTTP status, or the value is not JSON.
     """
     status, headers, body = 200, {}, {} if value is None else value
-    if isinstance(value, tuple) and len(value) == 3 and isinstance(value[0], int):
+    if _is_status(value):
+        status, body = value, b""
+    elif isinstance(value, tuple) and len(value) == 3 and _is_status(value[0]):
         status, headers, body = value[0], dict(value[1] or {}), b"" if value[2] is None else value[2]
     if isinstance(body, (bytes, bytearray)):
         sent, kind = bytes(body), content_type or "application/octet-stream"
@@ -165,9 +168,13 @@ def reply_of(value: Any, content_type: str | None = None) -> HttpReply:
             "an answer has a status that ends no request",
             value=status,
             expected="an HTTP status from 200 to 599",
-            next_step="return (status, headers, body) with such a status; a list of three is sent as JSON",
+            next_step="return such a status; a number is sent as JSON by (200, {}, number)",
         )
-    return HttpReply(status, _over({"Content-Type": kind} if sent else {}, headers), sent)
+    return HttpReply(int(status), _over({"Content-Type": kind} if sent else {}, headers), sent)
+
+
+def _is_status(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _json_answer(value: Any) -> bytes:
@@ -177,7 +184,7 @@ def _json_answer(value: Any) -> bytes:
         raise UsageError(
             f"an answer cannot be sent as JSON: {error}",
             value=value,
-            expected="bytes, text, a JSON value or (status, headers, body)",
+            expected=_ANSWERS,
             next_step="turn it into one of these",
         ) from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
 import feedparser
@@ -217,6 +218,26 @@ def test_respond_request() -> None:
     assert source.fetched == {URL}
 
 
+def test_respond_status() -> None:
+    """A bare status plays an outage, in a feed and in a route, and the feed's own headers go with it."""
+    feed = Feed(URL, respond=lambda request: 503 if request.tick else [], headers={"Retry-After": "5"})
+    source = source_of(feed, routes={"GET *": 404, "POST *": lambda request: 202})
+    assert get(source).status == 200
+    source.tick = 1
+    assert get(source) == HttpReply(503, {"Retry-After": "5"}, b"")
+    assert get(source, "https://else.example/") == HttpReply(404, {}, b"")
+    assert ask(source, "https://else.example/", "POST") == HttpReply(202, {}, b"")
+
+
+def test_number_out_of_range() -> None:
+    """A number that is no status is refused with the way to send it as JSON."""
+    with pytest.raises(UsageError, match="status") as caught:
+        reply_of(7)
+    assert caught.value.value == "7"
+    assert "(200, {}, number)" in caught.value.next_step
+    assert reply_of((200, {}, 7)).body == b"7"
+
+
 def test_respond_raises() -> None:
     """A callable that raises is a usage error that names the feed and the exception, and keeps it as its cause."""
     source = source_of(Feed(URL, respond=lambda request: request.query["missing"]))
@@ -272,14 +293,21 @@ def test_unreadable_route() -> None:
         ((201, None, {"id": 1}), (201, {"Content-Type": "application/json; charset=utf-8"}, b'{"id": 1}')),
         ((200, {"content-type": "a/b"}, "x"), (200, {"Content-Type": "a/b"}, b"x")),
         (HttpReply(200, {}, b""), (200, {}, b"")),
+        (503, (503, {}, b"")),
+        (HTTPStatus.NOT_FOUND, (404, {}, b"")),
+        ((200, {}, 503), (200, {"Content-Type": "application/json; charset=utf-8"}, b"503")),
+        ((True, {}, ""), (200, {"Content-Type": "application/json; charset=utf-8"}, b'[true, {}, ""]')),
+        (1.5, (200, {"Content-Type": "application/json; charset=utf-8"}, b"1.5")),
     ],
 )
 def test_reply_of(value: Any, reply: tuple[int, dict[str, str], bytes]) -> None:
-    """Bytes, text, a JSON value and `(status, headers, body)` each mean one reply."""
+    """Bytes, text, a JSON value, a status and `(status, headers, body)` each mean one reply."""
     assert reply_of(value) == HttpReply(*reply)
 
 
-@pytest.mark.parametrize("value", [object(), {1, 2}, (200, {}, object()), (99, {}, ""), (700, {}, "")])
+@pytest.mark.parametrize(
+    "value", [object(), {1, 2}, (200, {}, object()), (99, {}, ""), (700, {}, ""), 100, 0, 1000]
+)
 def test_reply_of_nothing_known(value: Any) -> None:
     """A value that is no reply is a usage error in four parts."""
     with pytest.raises(UsageError) as caught:
