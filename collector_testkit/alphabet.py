@@ -129,19 +129,35 @@ class Alphabet:
 def marks_of(
     lifetime: Lifetime, alphabet: Alphabet, is_save: Callable[[Effect], bool] | None
 ) -> tuple[Mark, ...]:
-    """The marks of a lifetime, in order. `is_save` tells a save where the program has no `save_state`."""
+    """The marks of a lifetime, in order.
+
+    `is_save` tells what may be a save where the program has no `save_state`: the last of these before the
+    next publish completes it, since a save may take several steps.
+    """
     marks: list[Mark] = []
     for position, effect in enumerate(lifetime.effects, start=1):
         if effect.message is not None:
             marks.append(Mark(position, "publish", alphabet.message(effect.message), effect.confirmed))
         elif effect.kind == "confirm":
             marks.append(Mark(position, "confirm"))
-        elif is_save is not None and is_save(effect):
-            marks.append(Mark(position, "save"))
-    if is_save is None:
-        marks += [Mark(position, "save") for position in lifetime.saves]
-        marks.sort(key=lambda mark: mark.position)
-    return tuple(marks)
+    saves = lifetime.saves if is_save is None else _completed(lifetime, is_save)
+    marks += [Mark(position, "save") for position in saves]
+    return tuple(sorted(marks, key=lambda mark: mark.position))
+
+
+def _completed(lifetime: Lifetime, is_save: Callable[[Effect], bool]) -> list[int]:
+    """The numbers of effects after which a save is complete."""
+    saves: list[int] = []
+    last = 0
+    for position, effect in enumerate((*lifetime.effects, *lifetime.undone), start=1):
+        if effect.message is not None and last:
+            saves.append(last)
+            last = 0
+        elif is_save(effect):
+            last = position
+    if last:
+        saves.append(last)
+    return [position for position in saves if position <= len(lifetime.effects)]
 
 
 def _bits(numbers: Any) -> int:

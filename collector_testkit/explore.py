@@ -62,6 +62,8 @@ class Exploration:
 
     def marks(self, lifetime: Lifetime) -> tuple[Mark, ...]:
         """The marks of a lifetime of this program."""
+        if not self.assumed.own_identities:
+            lifetime = lifetime._replace(effects=tuple(_nameless(effect) for effect in lifetime.effects))
         return marks_of(lifetime, self.alphabet, None if self.assumed.spans else self.is_save)
 
 
@@ -198,10 +200,7 @@ class _Attempt:
             self.soundness.check_fresh(len(self.nodes), start, lifetime)
             return
         self.soundness.check_first(start, lifetime)
-        if not self.assumed.quiet_ticks and self.soundness.tells_time(start, lifetime):
-            # A later run may then do something else though the source is the same: the scheduler starts the
-            # program once more after the source's last change.
-            self._revise(self.assumed._replace(quiet_ticks=1))
+        self._revise(self.soundness.check_chance(start, lifetime, self.assumed))
 
     def _node(self, world: World, lifetime: Lifetime, marks: tuple[Mark, ...]) -> Node:
         fold = Fold(world.start.disk, self.frontier.fingerprint)
@@ -266,6 +265,13 @@ class _Attempt:
         changed = (node for path, node in fold.disk.items() if self.runner.start.get(path) != node)
         size, bound = sum(len(node.data) for node in changed), self.scenario.state_bytes_max
         return files > self.found.files_max + self.scenario.leftovers_max, bound is not None and size > bound
+
+
+def _nameless(effect: Effect) -> Effect:
+    """The effect of a publish without a message identity."""
+    return (
+        effect if effect.message is None else effect._replace(message=effect.message._replace(identity=None))
+    )
 
 
 def _cuts(

@@ -43,33 +43,28 @@ class Fingerprint:
 
 
 class Fold:
-    """A disk that is carried through a lifetime's changes, with its fingerprint and its names' alone."""
+    """A disk that is carried through a lifetime's changes, with its fingerprint."""
 
     def __init__(self, disk: Disk, fingerprint: Fingerprint) -> None:
         self.disk = dict(disk)
         self._fingerprint = fingerprint
         self.key = fingerprint.of(disk)
-        self.names = names_of(disk)
 
-    def after(self, changes: tuple[Change, ...] | None) -> tuple[int, int]:
-        """Both fingerprints, were `changes` made."""
-        if not changes:
-            return self.key, self.names
-        key, names, part = self.key, self.names, self._fingerprint.part
-        for path, node in changes:
+    def after(self, changes: tuple[Change, ...] | None) -> int:
+        """The fingerprint, were `changes` made."""
+        key, part = self.key, self._fingerprint.part
+        for path, node in changes or ():
             old = self.disk.get(path)
             if old is not None:
                 key -= part(path, old)
-                names -= name_part(path, old.kind)
             if node is not None:
                 key += part(path, node)
-                names += name_part(path, node.kind)
-        return key & _MODULUS, names & _MODULUS
+        return key & _MODULUS
 
     def make(self, changes: tuple[Change, ...]) -> None:
         """Make `changes`."""
         if changes:
-            self.key, self.names = self.after(changes)
+            self.key = self.after(changes)
             for path, node in changes:
                 if node is None:
                     self.disk.pop(path, None)
@@ -87,14 +82,9 @@ class Fold:
         return copied
 
 
-def names_of(disk: Disk) -> int:
-    """The fingerprint of the names alone: the same whatever a program looks at."""
-    return sum(name_part(path, node.kind) for path, node in disk.items()) & _MODULUS
-
-
 @lru_cache(maxsize=65_536)
 def name_part(path: str, kind: str) -> int:
-    """What a name adds to the fingerprint of names."""
+    """What the name of a file adds whose contents do not count."""
     return _hash(f"{path}\0{kind}")
 
 

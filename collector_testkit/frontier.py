@@ -20,12 +20,14 @@ class Assumed(NamedTuple):
     """What an exploration takes for granted about the program; found wrong, it starts again.
 
     `observed`: the files whose contents it ever looks at. `exact_time`: the time within a tick matters to it.
-    `spans`: it has a `save_state`. `quiet_ticks`: ticks after the source's last change.
+    `spans`: it has a `save_state`. `own_identities`: the identity of a message comes from the message, not from
+    the time or from chance. `quiet_ticks`: ticks after the source's last change.
     """
 
     observed: frozenset[str] = frozenset()
     exact_time: bool = False
     spans: bool = False
+    own_identities: bool = True
     quiet_ticks: int = 0
 
 
@@ -86,21 +88,21 @@ class Frontier:
 
     def reach(self, place: Place) -> int:
         """The number of the world at a place."""
-        key, names = place.fold.after(place.changes)
+        key = place.fold.after(place.changes)
         known = (place.tick, key, place.now_s if self._assumed.exact_time else 0.0)
         number = self._numbers.get(known)
         if number is None:
             number = self._numbers[known] = len(self.worlds)
-            self.worlds.append(self._found(place, names))
+            self.worlds.append(self._found(place))
             if self.worlds[number] is not None:
                 heapq.heappush(self._heap, (place.cost, number))
             return number
         world = self.worlds[number]
         if world is not None:
-            self._merge(number, world, place, names)
+            self._merge(number, world, place)
         return number
 
-    def _found(self, place: Place, names: int) -> World | None:
+    def _found(self, place: Place) -> World | None:
         if self._limits.crashes_max is not None and place.cost[0] > self._limits.crashes_max:
             self.too_deep += 1
             return None
@@ -109,15 +111,15 @@ class Frontier:
         if place.cost[0] > 1 and over > 0:
             self.pruned += 1
             return None
-        return World(self._runner.starting(disk, place.tick, place.now_s, names), place.cost)
+        return World(self._runner.starting(disk, place.tick, place.now_s), place.cost)
 
-    def _merge(self, number: int, world: World, place: Place, names: int) -> None:
+    def _merge(self, number: int, world: World, place: Place) -> None:
         self._merges += 1
         other_time = world.start.now_s != place.now_s
         if len(self.doubts) < self._limits.audited_max and (other_time or self._is_sampled()):
             disk = place.fold.copy_with(place.changes)
             if other_time or disk != world.start.disk:
-                start = self._runner.starting(disk, place.tick, place.now_s, names)
+                start = self._runner.starting(disk, place.tick, place.now_s)
                 self.doubts.append((number, start))
         if place.cost < world.cost and number not in self._done:
             self.worlds[number] = world._replace(cost=place.cost)

@@ -87,7 +87,8 @@ class Lifetime(NamedTuple):
     `outcome` is "completed", "failed" (an exception or a non-zero exit) or "killed" (cut short by a
     schedule); `error` and `error_site` tell a failure. `observed` are the files whose contents or times
     the program looked at, `fetched` the feeds it asked. `saves` are the numbers of effects after which a
-    `save_state` had returned. `torn` is what a write cut in its middle left, `torn_site` its line. `output`
+    `save_state` had returned. `undone` is what a killed one would have
+    gone on to do, `torn` what a write cut in its middle left, `torn_site` its line. `output`
     is what it printed.
     """
 
@@ -99,6 +100,7 @@ class Lifetime(NamedTuple):
     observed: frozenset[str] = frozenset()
     fetched: frozenset[str] = frozenset()
     saves: tuple[int, ...] = ()
+    undone: tuple[Effect, ...] = ()
     torn: tuple[Change, ...] = ()
     torn_site: str | None = None
     output: str = ""

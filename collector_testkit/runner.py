@@ -12,7 +12,6 @@ from collector_testkit import program as programs
 from collector_testkit.effects import Disk, Node, apply
 from collector_testkit.errors import UsageError
 from collector_testkit.faults import CrashPoint
-from collector_testkit.fingerprint import names_of
 from collector_testkit.history import Cut, History, Lifetime, Schedule
 from collector_testkit.isolation import Template
 from collector_testkit.lifetime import Start
@@ -24,7 +23,6 @@ from collector_testkit.world.simulated import World
 __all__ = ["Runner", "after_cut"]
 
 LATER_MAX = 60  # runs after the source's last tick that may still publish
-_SEED = 0x9E3779B97F4A7C15  # an odd constant that spreads the seeds of neighbouring worlds
 
 
 class Runner:
@@ -41,14 +39,12 @@ class Runner:
         self.world = World(scenario, program_name=self.program.name, is_program=self.is_program, fs=fs)
         self.template = Template(self.run)
         self.start: dict[str, Node] = {}
-        self._start_names = 0
         self._forked = False
         self._opened = Patches()
 
     def __enter__(self) -> Runner:
         self._opened.enter_context(self.world)
         self.start = dict(self.world.start)
-        self._start_names = names_of(self.start)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -58,12 +54,15 @@ class Runner:
         self._opened.close()
 
     # -- lifetimes ------------------------------------------------------------------------------------
-    def starting(self, disk: Disk, tick: int, now_s: float, names: int | None = None) -> Start:
-        """The start of a lifetime; its seed comes from the tick and the names on the disk."""
-        if names is None:
-            names = names_of(disk)
-        seed = ((names - self._start_names) * _SEED + tick + self.scenario.seed * 1_000_003) & ((1 << 64) - 1)
-        return Start(disk, tick, now_s, seed)
+    def starting(self, disk: Disk, tick: int, now_s: float) -> Start:
+        """The start of a lifetime.
+
+        Its seed comes from the tick and the number of files: a lifetime that finds one more file, left by a
+        crash, draws other temporary names, so that leftovers pile up as they do in life; one that removes
+        what it finds comes back to a world already known.
+        """
+        files = sum(node.kind != "dir" for node in disk.values())
+        return Start(disk, tick, now_s, (self.scenario.seed * 1_000_003 + tick) * 1_000_003 + files)
 
     def run(self, start: Start) -> Lifetime:
         """One lifetime in this process."""
@@ -175,6 +174,7 @@ def after_cut(whole: Lifetime, cut: Cut) -> Lifetime:
         error=None,
         error_site=None,
         saves=tuple(position for position in whole.saves if position <= cut.effects),
+        undone=whole.effects[cut.effects :],
         torn=(torn and torn.torn) or (),
         torn_site=torn and torn.site,
     )

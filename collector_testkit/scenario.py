@@ -152,7 +152,7 @@ class Limits:
     effects, and wall time.
     """
 
-    worlds_max: int = 20_000
+    worlds_max: int = 5_000
     effects_max: int = 5_000
     crashes_max: int | None = None
     file_bytes_max: int = 16 * 2**20
