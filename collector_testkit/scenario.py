@@ -10,7 +10,7 @@ from typing import Any
 
 from collector_testkit.errors import UsageError
 
-__all__ = ["FORMATS", "GUARANTEES", "LAWS", "Broker", "Feed", "Limits", "Scenario", "identity_of", "token"]
+__all__ = ["ANSWERS", "FORMATS", "GUARANTEES", "LAWS", "Broker", "Feed", "Limits", "Scenario", "identity_of", "token"]
 
 GUARANTEES = ("exactly-once", "effectively-once", "at-least-once", "at-most-once")
 FORMATS = ("json", "jsonl", "csv", "rss", "atom", "text")
@@ -19,6 +19,7 @@ LAWS = (
     "no-duplicates", "nothing-lost", "state-loadable", "idle-silence", "no-leftovers", "bounded-state",
     "resend-bound", "source-order",
 )  # fmt: skip
+ANSWERS = ("ack", "nack", "unroutable", "cut-before", "cut-after")
 ORDERS = ("source", "oldest-first", "newest-first")
 Row = Any
 _KEYS = ("id", "guid", "link", "url")
@@ -115,6 +116,11 @@ class Broker:
             property, or the header `Idempotency-Key`.
         response: what the HTTP request answers (a JSON value, text or `(status, headers, body)`), or what
             the callable returns.
+        answers: what RabbitMQ answers, behind pika, at tick 0, 1, ...; after the last it goes on so; empty:
+            "ack". "ack": taken; "nack": refused by a full queue; "unroutable": no queue is bound, which only
+            a `mandatory` message is told; "cut-before" and "cut-after": the connection breaks before or
+            after the message is taken, without a confirm. Instead of a word for all messages of a lifetime,
+            a mapping of the message's number, from 1, to a word; all others: "ack".
     """
 
     pika: bool = False
@@ -123,8 +129,19 @@ class Broker:
     records: str | Callable[[Any], Any] = "auto"
     identity: Callable[[Any], Any] | None = None
     response: Any = None
+    answers: Sequence[str | Mapping[int, str]] = ()
+
+    def answer(self, tick: int, number: int) -> str:
+        """What RabbitMQ answers at `tick` to the message with this number, from 1, in its lifetime."""
+        if not self.answers:
+            return "ack"
+        answer = self.answers[min(tick, len(self.answers) - 1)]
+        return answer if isinstance(answer, str) else answer.get(number, "ack")
 
     def __post_init__(self) -> None:
+        for answer in self.answers:
+            for word in [answer] if isinstance(answer, str) else answer.values():
+                _one_of("Broker(answers=)", word, ANSWERS)
         if sum((self.pika, self.http is not None, self.call is not None)) > 1:
             raise UsageError(
                 "a broker has one way to publish",

@@ -2,13 +2,23 @@
 
 import contextlib
 import time
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar, TypeVar
 
 from stateful_mixin._config import gather_options, read_config
-from stateful_mixin._errors import four_parts
-from stateful_mixin._message import compute_message_id, encode_body, slugify
-from stateful_mixin._publisher import ConfirmedPublisher
+from stateful_mixin._errors import ConfigError, four_parts
+from stateful_mixin._ini import IniPath, read_ini
+from stateful_mixin._interrupts import Interrupts
+from stateful_mixin._message import Message, compute_message_id, encode_body, slugify
+from stateful_mixin._publisher import ConfirmedPublisher, Patience
+
+_RAW_TYPES = ("stream", "file", "blacklist")
+
+Output = tuple[str, Any, Mapping[str, Any]]
+"""A message before it is encoded: routing key, body, properties."""
+
+_Collector = TypeVar("_Collector", bound="BaseCollector")
 
 
 class BaseCollector:
@@ -20,12 +30,21 @@ class BaseCollector:
     attributes below.
 
     `config_spec` declares options, one a line: `option = default :: converter`, `option :: converter`
-    (required), `option` (required text). A subclass's declarations add to those of its bases and replace
-    those of the same name.
+    (required), `option` (required text), `... :: converter` (any others). A subclass's declarations add to
+    those of its bases and replace those of the same name.
+
+    SIGINT and SIGTERM end `run_collection` in order: the exception they become is raised at once, but while
+    messages are on their way to the broker, or in a block of `uninterrupted`, only after that.
     """
 
-    config_spec: ClassVar[str] = "broker_url = amqp://guest:guest@localhost:5672/%2F :: str"
-    """The broker's own defaults: the address and the account of a fresh RabbitMQ."""
+    config_spec: ClassVar[str] = """
+        # The broker's own defaults: the address and the account of a fresh RabbitMQ.
+        broker_url = amqp://guest:guest@localhost:5672/%2F :: str
+        # Seconds that the broker has for each answer; attempts to connect; seconds between two at most.
+        broker_answer_s_max = 30 :: float
+        broker_attempts_max = 5 :: int
+        broker_pause_s_max = 10 :: float
+    """
 
     label: ClassVar[str | None] = None
     """First half of the source's name; `None` means the class's name in lower case, hyphenated."""
@@ -34,7 +53,10 @@ class BaseCollector:
     """What a message is to its consumer: `stream`, `file` or `blacklist`; sent as property `type`."""
 
     content_type: ClassVar[str | None] = None
-    """Media type of the bodies; `None` leaves the property out."""
+    """Media type of the bodies; `None` leaves the property out. A `file` and a `blacklist` must have one."""
+
+    raw_format_version_tag: ClassVar[str | None] = None
+    """Third part of the routing key, for a body whose format has changed; `None`: no such part."""
 
     output_exchange: ClassVar[str] = "raw"
     """The exchange published to; whoever runs the broker declares it."""
@@ -43,19 +65,42 @@ class BaseCollector:
         """Check and convert `config` (`None` means no option given); `kwargs` go to the next class.
 
         Raises:
-            ConfigError: Options undeclared, missing or inconvertible; all of them in one error.
+            ConfigError: Options undeclared, missing or inconvertible; all of them in one error. Or the class's
+                `raw_type` is unknown, or lacks a `content_type`.
         """
+        self._check_type()
         # Before super(): a mixin listed after this class finds it too.
         self.config: Mapping[str, Any] = read_config(
             gather_options(type(self)), config or {}, type(self).__qualname__
         )
         super().__init__(**kwargs)
-        self._publisher = ConfirmedPublisher(self.config["broker_url"], self.output_exchange)
+        patience = (self.config[f"broker_{name}"] for name in Patience._fields)
+        self._publisher = ConfirmedPublisher(
+            self.config["broker_url"], self.output_exchange, Patience(*patience)
+        )
+        self._interrupts = Interrupts()
+
+    @classmethod
+    def from_ini(cls: type[_Collector], *paths: IniPath, section: str | None = None) -> _Collector:
+        """Return a collector configured by INI files, of which a later one wins.
+
+        `section` is the section's name; `None` means the class's name.
+
+        Raises:
+            ConfigError: As the constructor; or a file cannot be read, or none has the section.
+        """
+        return cls(read_ini(paths, section or cls.__name__))
 
     def run_collection(self) -> None:
-        """Run once; `after_completed_publishing` follows only if `run` raised nothing."""
-        self.run()
-        self.after_completed_publishing()
+        """Run once; `after_completed_publishing` follows only if `run` raised nothing.
+
+        Raises:
+            SystemExit: SIGTERM came; the status is 143.
+            KeyboardInterrupt: SIGINT came.
+        """
+        with self._interrupts.handled():
+            self.run()
+            self.after_completed_publishing()
 
     def run(self) -> None:
         """Publish everything, then close the connection to the broker, whatever happened."""
@@ -91,8 +136,8 @@ class BaseCollector:
         raise self._missing("get_source_channel", "a method that returns the channel's name")
 
     def get_output_rk(self, *, source: str, **processed_data: Any) -> str:
-        """Return the routing key, which is the source."""
-        return source
+        """Return the routing key: the source, and after a dot `raw_format_version_tag` if there is one."""
+        return source if self.raw_format_version_tag is None else f"{source}.{self.raw_format_version_tag}"
 
     def get_output_data_body(self, **processed_data: Any) -> Any:
         """Return the body: bytes, text (sent in UTF-8) or what is to be sent as JSON. To be implemented."""
@@ -116,12 +161,46 @@ class BaseCollector:
     def publish_output(self, routing_key: str, body: Any, properties: Mapping[str, Any]) -> None:
         """Publish one persistent message; returning means that the broker has it in a queue.
 
-        `body` is encoded as in `get_output_data_body`. The connection is opened by the first message.
+        `body` is encoded as in `get_output_data_body`. The connection is opened by the first message, and
+        opened again if it was lost since the last one.
 
         Raises:
             PublishError: The broker did not confirm the message, or routed it nowhere.
         """
-        self._publisher.publish(routing_key, encode_body(body), properties)
+        self.publish_batch([(routing_key, body, properties)])
+
+    def publish_batch(self, messages: Iterable[Output]) -> None:
+        """Publish messages that are confirmed together; returning means that the broker has all of them.
+
+        One round trip instead of one for each message. What is in a batch waits in memory.
+
+        Raises:
+            PublishError: The broker did not confirm a message, or routed it nowhere; any of the others may
+                have been taken.
+        """
+        batch = [Message(key, encode_body(body), properties) for key, body, properties in messages]
+        if batch:
+            self._publisher.connect()  # nothing is on its way yet, so a signal need not wait
+            with self.uninterrupted():
+                self._publisher.publish(batch)
+
+    def uninterrupted(self) -> AbstractContextManager[None]:
+        """Return a context in which SIGINT and SIGTERM wait for the end of the block; a second one does not.
+
+        For what belongs together, such as publishing a row and saving that it was published.
+        """
+        return self._interrupts.held()
+
+    def _check_type(self) -> None:
+        if self.raw_type not in _RAW_TYPES or (self.raw_type != "stream" and self.content_type is None):
+            raise ConfigError(
+                four_parts(
+                    f"The messages of {type(self).__qualname__} have no valid type",
+                    got=f"raw_type {self.raw_type!r}, content_type {self.content_type!r}",
+                    expected=f"one of {', '.join(_RAW_TYPES)}; with a content_type, for all but a stream",
+                    todo="correct these attributes of the class",
+                )
+            )
 
     def _missing(self, method: str, expected: str) -> NotImplementedError:
         todo = f"implement {method}(), or override what calls it"

@@ -4,15 +4,18 @@ import difflib
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from stateful_mixin._converters import CONVERTERS
 from stateful_mixin._errors import ConfigError, four_parts
 
 _OPTION_LINE = re.compile(
-    r"(?P<name>[A-Za-z_]\w*) \s* (= \s* (?P<default>.*?))? \s* (:: \s* (?P<converter>\w+))?", re.VERBOSE
+    r"(?P<name>[A-Za-z_]\w* | \.\.\.) \s* (= \s* (?P<default>.*?))? \s* (:: \s* (?P<converter>\w+))?",
+    re.VERBOSE,
 )
+_FREE = "..."
+"""Declared in the place of a name, it lets through options of any name."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ def parse_config_spec(spec: str) -> list[Option]:
 
     Lines are `option = default :: converter`, `option :: converter` (required), `option = default` or
     `option` (both `str`), indented at will; empty lines and lines that start with `#` or `;` say nothing.
+    `... :: converter` lets any other option through.
 
     Raises:
         ConfigError: Lines of another form, or unknown converters; all of them in one error.
@@ -63,7 +67,7 @@ def parse_config_spec(spec: str) -> list[Option]:
 def _parse_line(line: str) -> Option | None:
     match = _OPTION_LINE.fullmatch(line)
     converter = (match["converter"] or "str") if match else ""
-    if match is None or converter not in CONVERTERS:
+    if match is None or converter not in CONVERTERS or (match["name"] == _FREE and match["default"]):
         return None
     return Option(match["name"], match["default"], converter)
 
@@ -77,8 +81,12 @@ def read_config(options: Mapping[str, Option], given: Mapping[str, Any], owner: 
         ConfigError: Options undeclared, missing or inconvertible; all of them in one error.
     """
     values: dict[str, Any] = {}
-    problems = list(_undeclared(options, given))
-    for option in options.values():
+    declared = {name: option for name, option in options.items() if name != _FREE}
+    if _FREE in options:
+        free = (name for name in given if name not in declared)
+        declared |= {name: replace(options[_FREE], name=name) for name in free}
+    problems = list(_undeclared(declared, given))
+    for option in declared.values():
         try:
             values[option.name] = _read_option(option, given)
         except (ValueError, RuntimeError) as exc:
@@ -88,7 +96,7 @@ def read_config(options: Mapping[str, Option], given: Mapping[str, Any], owner: 
             four_parts(
                 f"The configuration of {owner} does not fit",
                 got="; ".join(problems),
-                expected=f"the declared options {', '.join(sorted(options))}",
+                expected=f"the declared options {', '.join(sorted(declared))}",
                 todo="correct the configuration, or the class's config_spec",
             )
         )

@@ -3,7 +3,16 @@
 import hashlib
 import json
 import re
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+
+class Message(NamedTuple):
+    """What is published: `properties` are AMQP's, by pika's names; `body` is encoded."""
+
+    routing_key: str
+    body: bytes
+    properties: Mapping[str, Any]
 
 
 def encode_body(body: Any) -> bytes:

@@ -1,88 +1,106 @@
-"""Hands messages to an AMQP broker and waits for its word. The only module that knows pika."""
+"""Publishes to an AMQP broker or raises; connects, and connects again, as needed. Leaves pika to `_link`."""
 
-import importlib
-from collections.abc import Mapping
-from types import ModuleType
-from typing import Any
+import logging
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from stateful_mixin._errors import PublishError, four_parts
+from stateful_mixin._link import Link, LinkError, import_extra
+from stateful_mixin._message import Message
 
-_PERSISTENT = 2
-"""AMQP 0-9-1 delivery mode of messages that survive a restart of the broker, in durable queues."""
+_LOGGER = logging.getLogger(__name__)
+
+
+class Patience(NamedTuple):
+    """How long to bear with a broker.
+
+    `answer_s_max` seconds for each of its answers; `attempts_max` attempts to connect, at least 1, with pauses
+    that grow from half a second to `pause_s_max` seconds.
+    """
+
+    answer_s_max: float = 30.0
+    attempts_max: int = 5
+    pause_s_max: float = 10.0
 
 
 class ConfirmedPublisher:
     """A publisher that returns from `publish` only when the broker has taken responsibility.
 
-    Connects at the first `publish`; `close` when done, after which it may publish again.
-
-    Source: RabbitMQ's manual, "Publisher Confirms": a persistent message is confirmed once it is on disk
-    in every durable queue it was routed to; an unroutable one is confirmed too, and only `mandatory`
-    makes the broker return it first.
+    Only connecting is tried again. A message whose confirm is missing may have been taken all the same, and
+    whether to send it again is not for a publisher to decide: the collector's state tells that.
     """
 
-    def __init__(self, broker_url: str, exchange: str) -> None:
+    def __init__(self, broker_url: str, exchange: str, patience: Patience | None = None) -> None:
         """Take an AMQP URL and the name of an existing exchange; no connection is made yet."""
         self._broker_url = broker_url
         self._exchange = exchange
-        self._connection: Any = None
-        self._channel: Any = None
+        self._patience = patience or Patience()
+        self._link: Link | None = None
 
-    def publish(self, routing_key: str, body: bytes, properties: Mapping[str, Any]) -> None:
-        """Publish one persistent message; returning means that a queue holds it.
+    def connect(self) -> None:
+        """Have a connection that stands; a lost one is replaced, for nothing is on its way yet.
+
+        Raises:
+            PublishError: No connection after all attempts, or none to be had at all.
+        """
+        if self._link is not None and not self._link.is_alive():
+            _LOGGER.warning("The connection to the broker at %s was lost; connecting again.", self._address)
+            self.close()
+        if self._link is None:
+            self._link = self._retrying(Link, self._broker_url, wait_s_max=self._patience.answer_s_max)
+
+    def publish(self, messages: Sequence[Message]) -> None:
+        """Publish persistent messages, confirmed together; returning means that a queue holds each.
 
         Raises:
             PublishError: No connection, nobody to route to, refused by the broker, or no answer, in which
-                case the message may have been taken all the same.
+                case messages may have been taken all the same.
         """
-        pika = _import_pika()
+        self.connect()
+        assert self._link is not None
         try:
-            self._get_channel(pika).basic_publish(
-                exchange=self._exchange,
-                routing_key=routing_key,
-                body=body,
-                properties=pika.BasicProperties(**{**properties, "delivery_mode": _PERSISTENT}),
-                mandatory=True,
-            )
-        # pika lets through OSError, for a host name that nobody knows, and ValueError, for a malformed URL.
-        except (pika.exceptions.AMQPError, OSError, ValueError) as exc:
-            raise PublishError(self._explain(routing_key, exc)) from exc
+            self._link.publish(self._exchange, messages)
+        except LinkError as exc:
+            self.close()
+            key = messages[0].routing_key
+            raise self._error(
+                f"{len(messages)} messages were not published to exchange {self._exchange!r}, the first "
+                f"with routing key {key!r}",
+                exc,
+            ) from exc
 
     def close(self) -> None:
-        """Close the connection, if there is one."""
-        connection, self._connection, self._channel = self._connection, None, None
-        if connection is not None and connection.is_open:  # a lost connection cannot be closed
-            connection.close()
+        """Close the connection, if there is one; `publish` opens another."""
+        link, self._link = self._link, None
+        if link is not None:
+            link.close()
 
-    def _get_channel(self, pika: ModuleType) -> Any:
-        if self._channel is None:
-            self._connection = pika.BlockingConnection(pika.URLParameters(self._broker_url))
-            channel = self._connection.channel()
-            channel.confirm_delivery()
-            self._channel = channel  # last: a channel without confirms must never be used
-        return self._channel
-
-    def _explain(self, routing_key: str, exc: Exception) -> str:
-        address = urlsplit(self._broker_url).netloc.rpartition("@")[2]  # without user name and password
-        return four_parts(
-            f"A message with routing key {routing_key!r} was not published to exchange {self._exchange!r}",
-            got=f"{type(exc).__name__}: {exc}",
-            expected=f"a confirm from the broker at {address!r}",
-            todo="check broker_url, the exchange and its bindings; leave the state as it is and run again",
+    def _retrying(self, *args: Any, **kwargs: Any) -> Link:
+        tenacity = import_extra("tenacity")
+        retrying = tenacity.Retrying(
+            stop=tenacity.stop_after_attempt(self._patience.attempts_max),
+            wait=tenacity.wait_exponential(multiplier=0.5, max=self._patience.pause_s_max),
+            retry=tenacity.retry_if_exception(lambda exc: isinstance(exc, LinkError) and not exc.is_final),
+            before_sleep=tenacity.before_sleep_log(_LOGGER, logging.WARNING),
+            reraise=True,
         )
+        try:
+            link: Link = retrying(*args, **kwargs)
+        except LinkError as exc:
+            raise self._error("There is no connection to the broker", exc) from exc
+        return link
 
+    @property
+    def _address(self) -> str:
+        return urlsplit(self._broker_url).netloc.rpartition("@")[2]  # without user name and password
 
-def _import_pika() -> ModuleType:
-    # Imported late: collectors that publish by other means need no broker client.
-    try:
-        return importlib.import_module("pika")
-    except ImportError as exc:
-        raise PublishError(
+    def _error(self, happened: str, exc: LinkError) -> PublishError:
+        return PublishError(
             four_parts(
-                "No message can be published",
-                got=f"{type(exc).__name__}: {exc}",
-                expected="the optional package pika",
-                todo="run pip install 'collector-testkit[pika]'",
+                happened,
+                got=exc,
+                expected=f"a confirm from the broker at {self._address!r}",
+                todo="check broker_url, the exchange and its bindings; leave the state as it is and run again",
             )
-        ) from exc
+        )

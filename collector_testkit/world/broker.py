@@ -27,7 +27,7 @@ Emit = Callable[..., None]
 
 
 class FakeBroker:
-    """What the program publishes to; it takes every message.
+    """What the program publishes to; it takes every message, unless the scenario's `answers` say otherwise.
 
     Knows how programs publish; must not know records or laws. `emit` is called once for each message. A
     publish inside another (a `publish_output` that hands on to pika) is the outer one's business.
@@ -37,7 +37,8 @@ class FakeBroker:
         self._value = value
         self._emit = emit
         self._inside = False
-        self._pika = PikaFake(self._publish_pika, self._confirm)
+        self._pika = PikaFake(self._publish_pika, self._confirm, self._answer)
+        self._tick = self._sent = 0
         self.problem: UsageError | None = None
 
     def open(self, patches: Patches) -> None:
@@ -50,9 +51,10 @@ class FakeBroker:
             for owner in list(classes_defining("publish_output", _is_first)):
                 patches.put(owner, "publish_output", self._publish_output)
 
-    def begin(self) -> None:
-        """Forget the last lifetime."""
+    def begin(self, tick: int = 0) -> None:
+        """Forget the last lifetime; the next one is at `tick`."""
         self._inside = False
+        self._tick, self._sent = tick, 0
         self.problem = self._pika.refusal = None
 
     @property
@@ -75,6 +77,10 @@ class FakeBroker:
     def _publish_pika(self, exchange: str, key: str, body: bytes, properties: Any, confirmed: bool) -> None:
         if self._value.call is None and self._value.http is None:
             self._publish(f"{exchange}/{key}" if exchange else key, body, properties, confirmed)
+
+    def _answer(self) -> str:
+        self._sent += 1
+        return self._value.answer(self._tick, self._sent)
 
     def _confirm(self) -> None:
         self._emit("confirm", "broker")

@@ -1,8 +1,8 @@
 """The broker behind pika: `pika.BlockingConnection` without a socket, each publish handed to the world.
 
-Knows pika's blocking interface; must not know records, laws or the disk. Not modelled: a refused (nack) or
-unroutable message, a connection that breaks, and consuming. A class derived from `BlockingConnection` before
-`open()` keeps its real base.
+Knows pika's blocking interface, and puts the fake of its callback interface in place too; must not know records,
+laws or the disk. Not modelled: consuming. A class derived from `BlockingConnection` before `open()` keeps its real
+base.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from typing import Any, NoReturn
 
 from collector_testkit.errors import UsageError
 from collector_testkit.world.patches import Patches
+from collector_testkit.world.pika_endpoint import Confirms, Endpoint
+from collector_testkit.world.pika_select import SelectChannel, SelectConnection, replying_later
 
 __all__ = ["PikaFake"]
 
@@ -33,6 +35,7 @@ class PikaFake:
             as given (`None`: none) and whether the broker has confirmed when the call returns.
         confirm: called once when a clean close makes the broker process what was published without confirms,
             for all channels of the connection.
+        answer: called for each `basic_publish`: what the broker answers, one of `scenario.ANSWERS`.
 
     `refusal` is the first call that was refused, in case the program swallowed the exception.
 
@@ -40,8 +43,10 @@ class PikaFake:
     arrive in the order they are sent; so `close-ok` says that every publish before `close` has arrived.
     """
 
-    def __init__(self, publish: Publish, confirm: Callable[[], None]) -> None:
-        self.publish, self.confirm = publish, confirm
+    def __init__(
+        self, publish: Publish, confirm: Callable[[], None], answer: Callable[[], str] = lambda: "ack"
+    ) -> None:
+        self.publish, self.confirm, self.answer = publish, confirm, answer
         self.refusal: UsageError | None = None
         self._patches = Patches()
 
@@ -54,6 +59,10 @@ class PikaFake:
         channel = self._stand_in(_Channel, blocking.BlockingChannel, pika)
         connection = self._stand_in(_Connection, blocking.BlockingConnection, pika, _channel_class=channel)
         self._patches.everywhere(blocking, "BlockingConnection", connection)
+        selecting = importlib.import_module("pika.adapters.select_connection")
+        channel = self._stand_in(SelectChannel, pika.channel.Channel, pika, replying_later)
+        connection = self._stand_in(SelectConnection, selecting.SelectConnection, pika, _channel_class=channel)
+        self._patches.everywhere(selecting, "SelectConnection", connection)
 
     def close(self) -> None:
         """Give every module pika's own connection back."""
@@ -70,7 +79,9 @@ class PikaFake:
         self.refusal = self.refusal or error
         raise error
 
-    def _stand_in(self, fake: type, real: type, pika: Any, **more: Any) -> type:
+    def _stand_in(
+        self, fake: type, real: type, pika: Any, replying: Callable[[Any], Any] | None = None, **more: Any
+    ) -> type:
         """A class that is both: of `real` only `__enter__`, `__exit__` and `__int__` run."""
         members: dict[str, Any] = {"_world": self, "_pika": pika, **more}
         for name in dir(real):
@@ -80,7 +91,7 @@ class PikaFake:
             if not callable(method):
                 members[name] = True  # a property that says what the broker can do
             elif name.startswith(("exchange_", "queue_", "basic_qos")):
-                members[name] = _replying(method)
+                members[name] = (replying or _replying)(method)
             elif name.startswith("add_on_"):
                 members[name] = _never_called
             else:
@@ -88,27 +99,7 @@ class PikaFake:
         return type(real.__name__, (fake, real), members)
 
 
-class _Endpoint:
-    """What a connection and a channel have in common."""
-
-    _world: PikaFake
-    _pika: Any
-    _noun: str
-    is_open = True
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} simulated {'OPEN' if self.is_open else 'CLOSED'}>"
-
-    @property
-    def is_closed(self) -> bool:
-        return not self.is_open
-
-    def _require_open(self) -> None:
-        if not self.is_open:
-            raise getattr(self._pika.exceptions, f"{self._noun}WrongStateError")(f"{self._noun} is closed.")
-
-
-class _Connection(_Endpoint):
+class _Connection(Endpoint):
     """What stands in for `BlockingConnection`; everything happens in the calling thread."""
 
     _noun = "Connection"
@@ -142,8 +133,15 @@ class _Connection(_Endpoint):
         for channel in channels:
             channel.is_open = False
             self._channels.pop(channel.channel_number, None)
-        if any(channel.unconfirmed for channel in channels):
+        if any(channel.confirms.unconfirmed for channel in channels):
             self._world.confirm()
+
+    def lose(self) -> NoReturn:
+        """Break: the program has no answer to its last message, and none to come."""
+        self.is_open = False
+        for channel in self._channels.values():
+            channel.is_open = False
+        raise self._pika.exceptions.StreamLostError("Stream connection lost (simulated)")
 
     def process_data_events(self, time_limit: float | None = 0) -> None:
         # Simpler than pika, which comes back early when a timer is due: here all of the time passes first.
@@ -175,8 +173,8 @@ class _Connection(_Endpoint):
         self.call_later(0, callback)
 
 
-class _Channel(_Endpoint):
-    """What stands in for `BlockingChannel`; the broker takes every message."""
+class _Channel(Endpoint):
+    """What stands in for `BlockingChannel`."""
 
     _noun = "Channel"
     connection: Any = None  # here because pika's properties of these names cannot be set
@@ -186,8 +184,7 @@ class _Channel(_Endpoint):
     def __init__(self, connection: _Connection, channel_number: int) -> None:
         self.connection = connection
         self.channel_number = channel_number
-        self.unconfirmed = False
-        self._confirms = False
+        self.confirms = Confirms(self._world, self._pika)
         self._names = (f"amq.gen-{channel_number}-{n}" for n in itertools.count(1))
 
     def close(self, reply_code: int = 0, reply_text: str = "Normal shutdown") -> None:
@@ -196,18 +193,22 @@ class _Channel(_Endpoint):
 
     def confirm_delivery(self) -> None:
         self._require_open()
-        self._confirms = True
+        self.confirms.are_on = True
 
     def basic_publish(
         self, exchange: str, routing_key: str, body: bytes, properties: Any = None, mandatory: bool = False
     ) -> None:
         self._require_open()
-        content = self._pika.compat.as_bytes(body)
-        # Encoded by pika and thrown away: wrong arguments fail here as they do on the way to a socket.
-        self._pika.spec.Basic.Publish(0, exchange, routing_key, mandatory).encode()
-        (properties or self._pika.BasicProperties()).encode()
-        self.unconfirmed = self.unconfirmed or not self._confirms
-        self._world.publish(exchange, routing_key, content, properties, self._confirms)
+        are_on, errors = self.confirms.are_on, self._pika.exceptions
+        answer = self.confirms.take(exchange, routing_key, body, properties, mandatory, confirmed=are_on)
+        if answer.startswith("cut"):
+            self.connection.lose()
+        if are_on and answer == "nack":
+            raise errors.NackError([])
+        if are_on and answer == "unroutable":
+            method = self.confirms.returned(exchange, routing_key)
+            message = self._pika.adapters.blocking_connection.ReturnedMessage(method, properties, body)
+            raise errors.UnroutableError([message])
 
     def reply(self, path: str, arguments: Mapping[str, Any]) -> Any:
         """What the broker answers to a declaration: queues are empty, one without a name gets one."""
@@ -218,7 +219,7 @@ class _Channel(_Endpoint):
         return self._pika.frame.Method(self.channel_number, method)
 
 
-def _never_called(owner: _Endpoint, callback: Callable[..., Any]) -> None:
+def _never_called(owner: Endpoint, callback: Callable[..., Any]) -> None:
     owner._pika.validators.require_callback(callback)
 
 
@@ -244,7 +245,7 @@ def _refusing(real: Any, path: str) -> Any:
     )
 
     @functools.wraps(real)
-    def call(owner: _Endpoint, *args: Any, **kwargs: Any) -> NoReturn:
+    def call(owner: Endpoint, *args: Any, **kwargs: Any) -> NoReturn:
         owner._world.refuse(path, transaction if ".tx_" in path else consuming)
 
     return call

@@ -124,7 +124,7 @@ class World:
         self.source.tick = tick
         self.source.fetched = set()
         self.clock.move_to(now_s)
-        self.broker.begin()
+        self.broker.begin(tick)
         self._wire.begin()
         self.problem = None
         self.disk.begin(disk)

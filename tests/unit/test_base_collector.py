@@ -1,15 +1,20 @@
-"""`BaseCollector`: its options, its life cycle and its messages, on a fake broker client."""
+"""`BaseCollector`: its options, its life cycle and its messages, on the kit's simulated broker."""
 
 import datetime
+import itertools
 import json
+import os
+import signal
 import sys
-import types
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+import pika
 import pytest
 
+from collector_testkit.world.pika_fake import PikaFake
 from stateful_mixin import (
     BaseCollector,
     ConfigError,
@@ -19,54 +24,47 @@ from stateful_mixin import (
 )
 
 
-class AMQPError(Exception):
-    """Stands for `pika.exceptions.AMQPError`."""
-
-
-class FakePika(types.ModuleType):
-    """As much of pika as a publisher needs; `log` tells what happened, `refusal` is raised by a publish."""
+class Rabbit:
+    """The kit's broker behind pika, of which it writes down everything; `answers` are its answers to the messages."""
 
     def __init__(self) -> None:
-        super().__init__("pika")
         self.log: list[str] = []
         self.sent: list[dict[str, Any]] = []
-        self.refusal: Exception | None = None
-        self.is_open = True
-        self.exceptions = types.SimpleNamespace(AMQPError=AMQPError)
+        self.answers: Iterator[str] = itertools.repeat("ack")
+        self.on_publish: Callable[[], None] = lambda: None
+        self.connections: list[Any] = []
 
-    def URLParameters(self, url: str) -> str:
-        if not url.startswith("amqp"):
-            raise ValueError("Unexpected URL scheme")
-        return url
-
-    def BasicProperties(self, **properties: Any) -> dict[str, Any]:
-        return properties
-
-    def BlockingConnection(self, url: str) -> "FakePika":
-        self.log.append(f"connect {url}")
-        return self
-
-    def channel(self) -> "FakePika":
-        return self
-
-    def confirm_delivery(self) -> None:
-        self.log.append("confirms on")
-
-    def basic_publish(self, **message: Any) -> None:
-        if self.refusal:
-            raise self.refusal
+    def publish(self, exchange: str, routing_key: str, body: bytes, properties: Any, confirmed: bool) -> None:
         self.log.append("publish")
-        self.sent.append(message)
+        values = {"exchange": exchange, "routing_key": routing_key, "body": body, "properties": properties}
+        self.sent.append(values)
+        self.on_publish()
 
-    def close(self) -> None:
-        self.log.append("close")
+    def confirm(self) -> None:
+        self.log.append("confirm")
 
 
 @pytest.fixture
-def pika(monkeypatch: pytest.MonkeyPatch) -> FakePika:
-    fake = FakePika()
-    monkeypatch.setitem(sys.modules, "pika", fake)
-    return fake
+def rabbit(monkeypatch: pytest.MonkeyPatch) -> Iterator[Rabbit]:
+    rabbit = Rabbit()
+    fake = PikaFake(rabbit.publish, rabbit.confirm, lambda: next(rabbit.answers))
+    fake.open()
+    simulated: Any = pika.SelectConnection
+
+    class Watched(simulated):  # type: ignore[misc]  # a class made at run time
+        def __init__(self, parameters: Any, **callbacks: Any) -> None:
+            rabbit.log.append(f"connect {parameters.host}")
+            rabbit.connections.append(self)
+            super().__init__(parameters, **callbacks)
+
+        def close(self, *reply: Any) -> None:
+            rabbit.log.append("close")
+            super().close(*reply)
+
+    monkeypatch.setattr(pika, "SelectConnection", Watched)
+    yield rabbit
+    monkeypatch.undo()
+    fake.close()
 
 
 class OneMessage(BaseCollector):
@@ -82,7 +80,7 @@ class OneMessage(BaseCollector):
 def config_of(spec: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a collector with this `config_spec` makes of `config`, its base's own option left out."""
     collector = type("Some", (BaseCollector,), {"config_spec": spec})(config)
-    return {name: value for name, value in collector.config.items() if name != "broker_url"}
+    return {name: value for name, value in collector.config.items() if not name.startswith("broker_")}
 
 
 def with_body(body: Any) -> OneMessage:
@@ -242,11 +240,11 @@ def test_processed_data_reaches_every_part() -> None:
         (datetime.date(2024, 1, 2), b'"2024-01-02"'),
     ],
 )
-def test_body_encoding(pika: FakePika, body: Any, encoded: bytes) -> None:
+def test_body_encoding(rabbit: Rabbit, body: Any, encoded: bytes) -> None:
     """Bytes are sent as they are, text in UTF-8, anything else as JSON."""
     assert with_body(body).get_output_components()[1] == encoded
     OneMessage().publish_output("a.b", body, {})
-    assert pika.sent[0]["body"] == encoded
+    assert rabbit.sent[0]["body"] == encoded
 
 
 def test_message_id_is_the_same_later(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -284,33 +282,34 @@ def test_what_must_be_implemented(method: str) -> None:
 # Publishing
 
 
-def test_life_cycle(pika: FakePika) -> None:
-    """One run connects, turns confirms on, publishes and closes; then comes the hook."""
+class Hooked(OneMessage):
+    log: ClassVar[list[str]]
 
-    class Hooked(OneMessage):
-        def after_completed_publishing(self) -> None:
-            pika.log.append("hook")
-
-    Hooked({"broker_url": "amqp://broker"}).run_collection()
-    assert pika.log == ["connect amqp://broker", "confirms on", "publish", "close", "hook"]
+    def after_completed_publishing(self) -> None:
+        self.log.append("hook")
 
 
-def test_message_on_the_wire(pika: FakePika) -> None:
-    """A message is persistent and mandatory, and carries its properties."""
+def hooked(rabbit: Rabbit, **config: Any) -> Hooked:
+    collector: Hooked = type("Hooked", (Hooked,), {"log": rabbit.log})(config)
+    return collector
+
+
+def test_life_cycle(rabbit: Rabbit) -> None:
+    """One run connects, publishes, hears the confirm and closes; then comes the hook."""
+    hooked(rabbit, broker_url="amqp://shop").run_collection()
+    assert rabbit.log == ["connect shop", "publish", "confirm", "close", "hook"]
+
+
+def test_message_on_the_wire(rabbit: Rabbit) -> None:
+    """A message is persistent, whatever its properties say, and carries them."""
     OneMessage().publish_output("a.b", b"x", {"message_id": "1", "delivery_mode": 1})
-    assert pika.sent == [
-        {
-            "exchange": "raw",
-            "routing_key": "a.b",
-            "body": b"x",
-            "properties": {"message_id": "1", "delivery_mode": 2},
-            "mandatory": True,
-        }
-    ]
+    (sent,) = rabbit.sent
+    assert (sent["exchange"], sent["routing_key"], sent["body"]) == ("raw", "a.b", b"x")
+    assert (sent["properties"].message_id, sent["properties"].delivery_mode) == ("1", 2)
 
 
-def test_one_connection_for_many_messages(pika: FakePika) -> None:
-    """The connection of the first message serves the others."""
+def test_one_connection_for_many_messages(rabbit: Rabbit) -> None:
+    """The connection of the first message serves the others, each confirmed before the next."""
 
     class Many(OneMessage):
         def start_publishing(self) -> None:
@@ -318,10 +317,23 @@ def test_one_connection_for_many_messages(pika: FakePika) -> None:
             super().start_publishing()
 
     Many().run()
-    assert [entry.split()[0] for entry in pika.log] == ["connect", "confirms", "publish", "publish", "close"]
+    assert rabbit.log == ["connect localhost", "publish", "confirm", "publish", "confirm", "close"]
 
 
-def test_nothing_published_nothing_opened(pika: FakePika) -> None:
+def test_a_batch_is_confirmed_together(rabbit: Rabbit) -> None:
+    """The messages of a batch are sent one after the other and confirmed once."""
+    OneMessage().publish_batch([("a.b", body, {}) for body in (b"1", "2", [3])])
+    assert rabbit.log == ["connect localhost", "publish", "publish", "publish", "confirm"]
+    assert [message["body"] for message in rabbit.sent] == [b"1", b"2", b"[3]"]
+
+
+def test_an_empty_batch_needs_no_connection(rabbit: Rabbit) -> None:
+    """Nothing to publish is nothing to do."""
+    OneMessage().publish_batch([])
+    assert rabbit.log == []
+
+
+def test_nothing_published_nothing_opened(rabbit: Rabbit) -> None:
     """A run without messages makes no connection."""
 
     class Silent(OneMessage):
@@ -329,69 +341,312 @@ def test_nothing_published_nothing_opened(pika: FakePika) -> None:
             pass
 
     Silent().run_collection()
-    assert pika.log == []
+    assert rabbit.log == []
 
 
-def test_each_run_has_its_own_connection(pika: FakePika) -> None:
+def test_each_run_has_its_own_connection(rabbit: Rabbit) -> None:
     """After a run the same object can run again, over a new connection."""
     collector = OneMessage()
     collector.run()
     collector.run()
-    assert pika.log.count("close") == 2
-    assert len(pika.sent) == 2
+    assert rabbit.log.count("close") == 2
+    assert len(rabbit.sent) == 2
 
 
-@pytest.mark.parametrize("refusal", [AMQPError("nack"), OSError("unknown host")])
-def test_refused_message(pika: FakePika, refusal: Exception) -> None:
-    """A message the broker did not confirm is an error; the connection is closed, the hook not run."""
+def test_a_connection_lost_in_between_is_replaced(rabbit: Rabbit) -> None:
+    """A connection that the broker dropped between two messages is opened again, and nothing is sent twice."""
+    collector = OneMessage()
+    collector.publish_output("a.b", b"1", {})
+    rabbit.connections[0].end(pika.exceptions.ConnectionClosedByBroker(320, "bye"))
+    collector.publish_output("a.b", b"2", {})
+    assert rabbit.log.count("connect localhost") == 2
+    assert [message["body"] for message in rabbit.sent] == [b"1", b"2"]
 
-    class Hooked(OneMessage):
-        def after_completed_publishing(self) -> None:
-            pika.log.append("hook")
 
-    pika.refusal = refusal
+@pytest.mark.parametrize(
+    ("answer", "told", "arrives"),
+    [
+        ("nack", "refused by a queue", False),
+        ("unroutable", "312 NO_ROUTE", False),
+        ("cut-before", "StreamLostError", False),
+        ("cut-after", "StreamLostError", True),
+    ],
+)
+def test_refused_message(rabbit: Rabbit, answer: str, told: str, arrives: bool) -> None:
+    """A message the broker did not confirm is an error, and the hook is not run."""
+    rabbit.answers = itertools.repeat(answer)
     with pytest.raises(PublishError) as caught:
-        Hooked({"broker_url": "amqp://user:secret@broker:5671"}).run_collection()
-    assert pika.log[-1] == "close"
+        hooked(rabbit, broker_url="amqp://user:secret@broker:5671").run_collection()
+    assert "hook" not in rabbit.log
+    assert len(rabbit.sent) == arrives
     text = str(caught.value)
     assert "hooked.chan" in text
-    assert str(refusal) in text
+    assert told in text
     assert "'broker:5671'" in text
     assert "To do: " in text
     assert "secret" not in text
 
 
-def test_lost_connection_is_not_closed(pika: FakePika) -> None:
-    """A lost connection is not closed again, so that the first error is the one seen."""
-    pika.refusal, pika.is_open = AMQPError("stream lost"), False
-    with pytest.raises(PublishError, match="stream lost"):
+def test_one_refused_message_fails_its_batch(rabbit: Rabbit) -> None:
+    """A batch of which one message is refused is an error."""
+    rabbit.answers = iter(["ack", "nack", "ack"])
+    with pytest.raises(PublishError, match=r"3 messages .* 1 of 3 messages"):
+        OneMessage().publish_batch([("a.b", b"x", {})] * 3)
+
+
+def test_a_missing_confirm_is_an_error_in_time(rabbit: Rabbit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker that does not answer is given up after the time the configuration says."""
+    collector = OneMessage({"broker_answer_s_max": "0.01"})
+    collector.publish_output("a.b", b"1", {})
+    monkeypatch.setattr("collector_testkit.world.pika_select.SelectChannel._answer", lambda channel: None)
+    with pytest.raises(PublishError, match=r"no confirm within 0\.01 seconds"):
+        collector.publish_output("a.b", b"2", {})
+
+
+class NoBroker:
+    """Stands for `pika.SelectConnection` where no broker answers at first."""
+
+    def __init__(self, simulated: Any, failures: int, error: Exception) -> None:
+        self.simulated, self.failures, self.error, self.attempts = simulated, failures, error, 0
+
+    def __call__(
+        self, parameters: Any, *, on_open_callback: Any, on_open_error_callback: Any, **more: Any
+    ) -> Any:
+        self.attempts += 1
+        if self.attempts > self.failures:
+            return self.simulated(parameters, on_open_callback=on_open_callback, **more)
+        connection = self.simulated(parameters)
+        connection.ioloop.add_callback(lambda: on_open_error_callback(connection, self.error))
+        return connection
+
+
+@pytest.fixture
+def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses between attempts, which take no time here."""
+    naps: list[float] = []
+    monkeypatch.setattr("time.sleep", naps.append)
+    return naps
+
+
+def test_connecting_is_tried_again(
+    rabbit: Rabbit, naps: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broker that answers at the third attempt gets the message once; the pauses grow."""
+    refused = pika.exceptions.AMQPConnectionError("refused")
+    broker = NoBroker(pika.SelectConnection, 2, refused)
+    monkeypatch.setattr(pika, "SelectConnection", broker)
+    OneMessage().run()
+    assert (broker.attempts, naps, len(rabbit.sent)) == (3, [0.5, 1.0], 1)
+
+
+def test_attempts_to_connect_are_bounded(
+    rabbit: Rabbit, naps: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the last attempt the error says why; no pause is longer than the configuration says."""
+    broker = NoBroker(pika.SelectConnection, 99, pika.exceptions.AMQPConnectionError("refused"))
+    monkeypatch.setattr(pika, "SelectConnection", broker)
+    with pytest.raises(PublishError, match=r"no connection to the broker: AMQPConnectionError.*refused"):
+        OneMessage({"broker_attempts_max": 5, "broker_pause_s_max": 1.5}).run()
+    assert (broker.attempts, naps) == (5, [0.5, 1.0, 1.5, 1.5])
+
+
+def test_a_wrong_password_is_not_tried_again(
+    rabbit: Rabbit, naps: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What another attempt cannot mend is told at once."""
+    wrong = pika.exceptions.ProbableAuthenticationError("guest")
+    broker = NoBroker(pika.SelectConnection, 99, wrong)
+    monkeypatch.setattr(pika, "SelectConnection", broker)
+    with pytest.raises(PublishError, match="ProbableAuthenticationError"):
         OneMessage().run()
-    assert "close" not in pika.log
+    assert (broker.attempts, naps) == (1, [])
 
 
-def test_malformed_broker_url(pika: FakePika) -> None:
+def test_malformed_broker_url(rabbit: Rabbit) -> None:
     """A broker URL that pika refuses is an error of the same kind."""
     with pytest.raises(PublishError, match="Unexpected URL scheme"):
         OneMessage({"broker_url": "ftp://x:y"}).run()
 
 
-def test_without_pika(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without pika the first publish says, in one line, how to install it."""
-    monkeypatch.setitem(sys.modules, "pika", None)
+@pytest.mark.parametrize("missing", ["pika", "tenacity"])
+def test_without_the_extra(rabbit: Rabbit, monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+    """Without what publishing needs the first publish says, in one line, how to install it."""
+    monkeypatch.setitem(sys.modules, missing, None)
     collector = OneMessage()
-    with pytest.raises(StatefulMixinError, match=r"pip install 'collector-testkit\[pika\]'") as caught:
+    with pytest.raises(StatefulMixinError, match=r"pip install 'collector-testkit\[amqp\]'") as caught:
         collector.run()
     assert "\n" not in str(caught.value)
 
 
-def test_real_pika_has_what_the_fake_has() -> None:
-    """The names used of pika are in the real one, and its errors are those caught."""
-    real = pytest.importorskip("pika")
-    properties = real.BasicProperties(**OneMessage().get_output_components()[2], delivery_mode=2)
-    assert (properties.type, properties.delivery_mode) == ("stream", 2)
-    assert issubclass(real.exceptions.UnroutableError, real.exceptions.AMQPError)
-    assert issubclass(real.exceptions.NackError, real.exceptions.AMQPError)
-    assert real.URLParameters(OneMessage().config["broker_url"]).virtual_host == "/"
+# Types
+
+
+@pytest.mark.parametrize(
+    ("raw_type", "content_type"), [("flow", None), ("file", None), ("blacklist", None), ("", "text/csv")]
+)
+def test_types_that_do_not_fit(raw_type: str, content_type: str | None) -> None:
+    """An unknown type, and a file or blacklist without a content type, is an error when the object is made."""
+    kind = type("Typed", (OneMessage,), {"raw_type": raw_type, "content_type": content_type})
+    with pytest.raises(ConfigError, match=r"Typed.*stream, file, blacklist"):
+        kind()
+
+
+def test_format_version_in_the_routing_key() -> None:
+    """A format's version follows the source in the routing key, and is no part of the source."""
+    collector = type("Feed", (OneMessage,), {"raw_format_version_tag": "202401"})()
+    assert collector.get_output_components()[0] == "feed.chan.202401"
+    assert collector.get_source() == "feed.chan"
+
+
+# Configuration files
+
+
+class Filed(OneMessage):
+    config_spec = """
+        url
+        size = 1 :: int
+        State_Dir = /tmp :: path
+    """
+
+
+def test_configuration_from_ini_files(tmp_path: Path) -> None:
+    """The section of the class's name is read; a later file wins; names keep their case, % is itself."""
+    (tmp_path / "base.ini").write_text(
+        "[Filed]\nurl = http://a/%20\nsize = 2\nState_Dir = /srv\n[Other]\nx=1\n"
+    )
+    (tmp_path / "mine.ini").write_text("[Filed]\nsize = 3\n")
+    config = Filed.from_ini(tmp_path / "base.ini", tmp_path / "mine.ini").config
+    assert (config["url"], config["size"], config["State_Dir"]) == ("http://a/%20", 3, Path("/srv"))
+
+
+def test_another_section(tmp_path: Path) -> None:
+    """A section can be named."""
+    (tmp_path / "c.ini").write_text("[second]\nurl = u\n")
+    assert Filed.from_ini(tmp_path / "c.ini", section="second").config["url"] == "u"
+
+
+def test_unreadable_files_in_one_error(tmp_path: Path) -> None:
+    """All files that cannot be read are told together."""
+    (tmp_path / "bad.ini").write_text("no section\n")
+    with pytest.raises(ConfigError) as caught:
+        Filed.from_ini(tmp_path / "none.ini", tmp_path / "bad.ini")
+    assert "none.ini" in str(caught.value)
+    assert "bad.ini" in str(caught.value)
+
+
+def test_a_missing_section(tmp_path: Path) -> None:
+    """Files without the section are an error that lists those there are."""
+    (tmp_path / "c.ini").write_text("[filed]\nurl = u\n")
+    with pytest.raises(ConfigError, match=r"no section \[Filed\], only \['filed'\]"):
+        Filed.from_ini(tmp_path / "c.ini")
+
+
+def test_free_options() -> None:
+    """With `... :: converter` options of any name are let through, converted; all problems still in one error."""
+    spec = "a :: int\n ... :: int"
+    assert config_of(spec, {"a": "1", "b": "2", "c": 3}) == {"a": 1, "b": 2, "c": 3}
+    with pytest.raises(ConfigError, match=r"'a' is missing \(int\); 'b' is not a int"):
+        config_of(spec, {"b": "x"})
+
+
+# Signals
+
+
+class Signalled(OneMessage):
+    """Gets a signal at a point of its run, which `log` tells."""
+
+    at: ClassVar[str] = ""
+    number: ClassVar[int] = signal.SIGTERM
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log: list[str] = []
+
+    def start_publishing(self) -> None:
+        self.reach("begin")
+        self.publish_output("a.b", b"1", {})
+        self.log.append("published")
+        with self.uninterrupted():
+            self.publish_output("a.b", b"2", {})
+            self.reach("within")
+            self.log.append("saved")
+        self.publish_output("a.b", b"3", {})
+
+    def reach(self, point: str) -> None:
+        if point == self.at:
+            os.kill(os.getpid(), self.number)
+
+    def after_completed_publishing(self) -> None:
+        self.log.append("hook")
+
+
+@pytest.mark.parametrize(
+    ("number", "ending"), [(signal.SIGTERM, SystemExit), (signal.SIGINT, KeyboardInterrupt)]
+)
+def test_a_signal_ends_the_run(rabbit: Rabbit, number: int, ending: type[BaseException]) -> None:
+    """A signal with nothing on its way ends the run at once, closes the connection and skips the hook."""
+    collector = type("Signalled", (Signalled,), {"at": "begin", "number": number})()
+    with pytest.raises(ending) as caught:
+        collector.run_collection()
+    assert (collector.log, rabbit.sent) == ([], [])
+    assert getattr(caught.value, "code", None) == (143 if number == signal.SIGTERM else None)
+
+
+def test_a_signal_waits_for_what_belongs_together(rabbit: Rabbit) -> None:
+    """In an uninterrupted block a signal waits for the end of the block, and nothing is sent after it."""
+    collector = type("Signalled", (Signalled,), {"at": "within"})()
+    with pytest.raises(SystemExit):
+        collector.run_collection()
+    assert collector.log == ["published", "saved"]
+    assert [message["body"] for message in rabbit.sent] == [b"1", b"2"]
+    assert rabbit.log[-1] == "close"
+
+
+def test_a_signal_waits_for_the_confirm(rabbit: Rabbit) -> None:
+    """A signal while a message is on its way is raised after its confirm, from the publish."""
+    collector = Signalled()
+    rabbit.on_publish = lambda: os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(SystemExit):
+        collector.run_collection()
+    assert collector.log == []
+    assert rabbit.log == ["connect localhost", "publish", "confirm", "close"]
+
+
+def test_a_second_signal_does_not_wait() -> None:
+    """Who asks twice is obeyed at once."""
+    collector = OneMessage()
+    reached = []
+
+    def insist() -> None:
+        with collector._interrupts.handled(), collector.uninterrupted():
+            os.kill(os.getpid(), signal.SIGINT)
+            reached.append(1)
+            os.kill(os.getpid(), signal.SIGINT)
+            reached.append(2)
+
+    with pytest.raises(KeyboardInterrupt):
+        insist()
+    assert reached == [1]
+
+
+def test_handlers_are_put_back(rabbit: Rabbit) -> None:
+    """After a run the process handles its signals as before; a handler of its own is never replaced."""
+    signal.signal(signal.SIGTERM, own := lambda *_: None)
+    try:
+        before = signal.getsignal(signal.SIGINT)
+        OneMessage().run_collection()
+        assert signal.getsignal(signal.SIGINT) is before
+        assert signal.getsignal(signal.SIGTERM) is own
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def test_a_run_in_another_thread(rabbit: Rabbit) -> None:
+    """A collector runs in a thread as well, where signals cannot be handled."""
+    thread = threading.Thread(target=OneMessage().run_collection)
+    thread.start()
+    thread.join()
+    assert rabbit.log[-1] == "close"
 
 
 # The collector of the users' manual, in other words
@@ -442,14 +697,14 @@ class ManualStyle(StatefulCollectorMixin, BaseCollector):
         return Chunk((newer_than or 0) + 1)
 
 
-def test_manual_style(pika: FakePika, tmp_path: Path) -> None:
+def test_manual_style(rabbit: Rabbit, tmp_path: Path) -> None:
     """A collector as the users' manual shows it goes on, in its second run, from the state of the first."""
     ManualStyle.asked.clear()
     for _ in range(2):
         ManualStyle({"state_dir": str(tmp_path / "state"), "url": "http://feed"}).run_collection()
     assert ManualStyle.asked == [("http://feed", None), ("http://feed", 1)]
-    assert [message["body"] for message in pika.sent] == [b'"chunk of 1"', b'"chunk of 2"']
-    assert {message["routing_key"] for message in pika.sent} == {"manual-style.shop"}
+    assert [message["body"] for message in rabbit.sent] == [b'"chunk of 1"', b'"chunk of 2"']
+    assert {message["routing_key"] for message in rabbit.sent} == {"manual-style.shop"}
 
 
 def test_mixin_listed_last(tmp_path: Path) -> None:
@@ -463,11 +718,11 @@ def test_mixin_listed_last(tmp_path: Path) -> None:
     assert collector.load_state() == 1
 
 
-def test_manual_style_keeps_the_state_when_publishing_fails(pika: FakePika, tmp_path: Path) -> None:
+def test_manual_style_keeps_the_state_when_publishing_fails(rabbit: Rabbit, tmp_path: Path) -> None:
     """When the broker refuses, the state of the last clean run stays."""
     config = {"state_dir": tmp_path, "url": "http://feed"}
     ManualStyle(config).run_collection()
-    pika.refusal = AMQPError("nack")
+    rabbit.answers = itertools.repeat("nack")
     with pytest.raises(PublishError):
         ManualStyle(config).run_collection()
     assert ManualStyle(config).load_state() == {"newest": 1}

@@ -14,6 +14,7 @@ from pika.adapters import blocking_connection
 
 from collector_testkit.errors import UsageError
 from collector_testkit.world.pika_fake import PikaFake
+from stateful_mixin._message import Message
 from stateful_mixin._publisher import ConfirmedPublisher
 
 
@@ -284,12 +285,13 @@ def test_what_pika_cannot_encode_is_not_published(
 
 
 def test_the_mixins_publisher_works_on_the_fake(world: World, fake: PikaFake) -> None:
-    """A real user of pika publishes with confirms, and closes without another word."""
+    """A real user of pika publishes, is confirmed before it returns, and closes without another word."""
     publisher = ConfirmedPublisher(SHOP, "feeds")
-    publisher.publish("rows", b"1", {"message_id": "m1"})
+    publisher.publish([Message("rows", b"1", {"message_id": "m1"})])
+    [(exchange, routing_key, body, properties, confirmed), then] = world.told
+    assert (exchange, routing_key, body, confirmed, then) == ("feeds", "rows", b"1", False, "confirm")
     publisher.close()
-    [(exchange, routing_key, body, properties, confirmed)] = world.told
-    assert (exchange, routing_key, body, confirmed) == ("feeds", "rows", b"1", True)
+    assert len(world.told) == 2
     assert properties.message_id == "m1"
 
 

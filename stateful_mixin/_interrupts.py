@@ -1,0 +1,57 @@
+"""Lets SIGINT and SIGTERM end a run in order. Knows signals; must not know what a run does."""
+
+import logging
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+_LOGGER = logging.getLogger(__name__)
+_ENDING = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupts:
+    """Turns the signals that end a process into exceptions, which wait while they are held.
+
+    SIGINT becomes `KeyboardInterrupt`, SIGTERM `SystemExit` with the status 143 (128 + 15, as shells tell it).
+    """
+
+    def __init__(self) -> None:
+        self._holds = 0
+        self._pending: BaseException | None = None
+
+    @contextmanager
+    def handled(self) -> Iterator[None]:
+        """Take the two signals over, unless the program has handlers of its own or this is not its main thread."""
+        taken = {}
+        if threading.current_thread() is threading.main_thread():
+            defaults = (signal.SIG_DFL, signal.default_int_handler)
+            taken = {number: signal.getsignal(number) for number in _ENDING}
+            taken = {number: handler for number, handler in taken.items() if handler in defaults}
+        try:
+            for number in taken:
+                signal.signal(number, self._take)
+            yield
+        finally:
+            for number, handler in taken.items():
+                signal.signal(number, handler)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Let a signal wait for the end of the block; a second one does not wait."""
+        self._holds += 1
+        try:
+            yield
+        finally:
+            self._holds -= 1
+            if not self._holds and self._pending is not None:
+                pending, self._pending = self._pending, None
+                raise pending
+
+    def _take(self, number: int, _frame: FrameType | None) -> None:
+        ending = KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number)
+        if not self._holds or self._pending is not None:
+            raise ending
+        _LOGGER.info("%s: the run ends after what is in flight.", signal.Signals(number).name)
+        self._pending = ending
