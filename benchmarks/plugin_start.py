@@ -60,7 +60,7 @@ def measure(pairs: int) -> Section:
         "Starting pytest with the plugin",
         f"`pytest` in an empty directory with the plugin loaded against the same with `-p no:{PLUGIN}`; all other "
         f"installed plugins are turned off in both, so that none of them has imported what this one might. {pairs} "
-        "pairs, the median of their differences (in brackets: the middle half).",
+        f"pairs, the median of their differences (in brackets: the middle half). Forbidden are {', '.join(FORBIDDEN)}.",
         [
             Table(
                 ("measure", "value", "target", ""),
@@ -73,12 +73,12 @@ def measure(pairs: int) -> Section:
                     ),
                     ("added wall time, ms", spread([spent.wall_ms for spent in differences], "+.1f"), "", ""),
                     (
-                        "imported of " + ", ".join(FORBIDDEN),
+                        "forbidden modules imported",
                         ", ".join(imported) or "none",
                         "none",
                         verdict(not imported),
                     ),
-                    ("imported of collector_testkit", ", ".join(ours(modules)), "", ""),
+                    ("own modules imported", ", ".join(ours(modules)), "", ""),
                 ],
             )
         ],

@@ -16,7 +16,8 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from importlib import import_module
 from statistics import median
 from typing import Any, NamedTuple
 from unittest import mock
@@ -27,6 +28,9 @@ from tables import Section, Table, spread, verdict
 __all__ = ["measure"]
 
 SIDES = ("kit", "bare")
+FORGETFUL = "forgetful kit"
+HOOKS = "collector_testkit.world.hooks"
+MEMORY = "_remembered"  # what wraps a function whose answers the kit keeps
 TARGET = 1.10
 BLOCK = 5  # lifetimes timed together
 WARM_UP = 20  # lifetimes before the first one timed
@@ -34,49 +38,62 @@ PROFILED = 200  # lifetimes in a profile
 TOP = 25
 OF_PATHS = (
     "The kit keeps the answers of those functions of pyfakefs that depend on a path alone, and so wins back more "
-    "than recording costs; the other side is pyfakefs as it comes. `python benchmarks/recording.py profile` says "
-    "where the time of both goes."
+    "than recording costs; the other side is pyfakefs as it comes. The forgetful kit keeps none: what it takes more "
+    "is the whole cost of recording, for which no target is set. `python benchmarks/recording.py profile` says "
+    "where the time goes."
 )
 GROUPS = ("collector_testkit", "pyfakefs", "requests", "responses", "urllib3")
 STATE_DIR = "/var/lib/collector"
 
 
-def measure(rows: int, pairs: int) -> Section:
-    """Time `pairs` of blocks, one of each side, which goes first changing each time.
+def measure(rows: int, turns: int) -> Section:
+    """Time a block of each side in each of `turns`, which goes first changing each time.
 
     Raises:
         RuntimeError: a lifetime failed.
     """
-    times: dict[str, list[float]] = {side: [] for side in SIDES}
-    with worker("kit", rows) as kit, worker("bare", rows) as bare:
-        ask = {"kit": kit, "bare": bare}
-        for number in range(pairs):
-            for side in SIDES if number % 2 else reversed(SIDES):
+    sides = (*SIDES, FORGETFUL) if has_memory() else SIDES
+    times: dict[str, list[float]] = {side: [] for side in sides}
+    with ExitStack() as workers:
+        ask = {side: workers.enter_context(worker(side, rows)) for side in sides}
+        for number in range(turns):
+            first = number % len(sides)
+            for side in (*sides[first:], *sides[:first]):
                 times[side].append(ask[side](BLOCK) / BLOCK * 1000)
-    ratios = [kit_ms / bare_ms for kit_ms, bare_ms in zip(times["kit"], times["bare"], strict=True)]
     return Section(
         f"Recording a lifetime, {rows} rows",
         f"CPU time of one lifetime recorded by the kit, the disk put back to the start included, against the same "
         f"lifetime under one pyfakefs Patcher and one responses.RequestsMock, the emptying of its directory "
-        f"included. Two processes take turns, {BLOCK} lifetimes each; the ratio is the median of {pairs} turns "
+        f"included. Processes take turns, {BLOCK} lifetimes each; the ratio is the median of {turns} turns "
         f"(in brackets: the middle half of them).",
-        [
-            Table(
-                ("measure", "value", "target", ""),
-                [
-                    ("pyfakefs + responses, ms a lifetime", spread(times["bare"], ".1f"), "", ""),
-                    ("kit, ms a lifetime", spread(times["kit"], ".1f"), "", ""),
-                    (
-                        "kit / bare",
-                        spread(ratios, ".3f"),
-                        f"<= {TARGET:.2f}",
-                        verdict(median(ratios) <= TARGET),
-                    ),
-                ],
-            )
-        ],
+        [Table(("measure", "value", "target", ""), figures(times))],
         [OF_PATHS],
     )
+
+
+def figures(times: dict[str, list[float]]) -> list[tuple[str, ...]]:
+    """The rows of the table, of milliseconds by side."""
+    ratios = over_bare(times, "kit")
+    if FORGETFUL in times:
+        forgetful = spread(over_bare(times, FORGETFUL), ".3f")
+    else:
+        forgetful = f"not measured: the kit has no {MEMORY} any more"
+    return [
+        ("bare: pyfakefs + responses, ms a lifetime", spread(times["bare"], ".1f"), "", ""),
+        ("kit, ms a lifetime", spread(times["kit"], ".1f"), "", ""),
+        ("kit / bare", spread(ratios, ".3f"), f"<= {TARGET:.2f}", verdict(median(ratios) <= TARGET)),
+        (f"{FORGETFUL} / bare", forgetful, "", ""),
+    ]
+
+
+def over_bare(times: dict[str, list[float]], side: str) -> list[float]:
+    """The ratio of `side` to bare in each turn."""
+    return [ms / bare_ms for ms, bare_ms in zip(times[side], times["bare"], strict=True)]
+
+
+def has_memory() -> bool:
+    """Whether the kit can be made forgetful."""
+    return hasattr(import_module(HOOKS), MEMORY)
 
 
 @contextmanager
@@ -139,6 +156,13 @@ def recorded(rows: int) -> Iterator[Callable[[], int]]:
 
 
 @contextmanager
+def recorded_without_memory(rows: int) -> Iterator[Callable[[], int]]:
+    """Lifetimes recorded by a kit that keeps no answers of pyfakefs."""
+    with mock.patch(f"{HOOKS}.{MEMORY}", lambda function: function), recorded(rows) as live:
+        yield live
+
+
+@contextmanager
 def unrecorded(rows: int) -> Iterator[Callable[[], int]]:
     """Lifetimes without the kit, under one Patcher, each in an empty directory."""
     import responses
@@ -168,7 +192,7 @@ def unrecorded(rows: int) -> Iterator[Callable[[], int]]:
         yield live
 
 
-LIFETIMES = {"kit": recorded, "bare": unrecorded}
+LIFETIMES = {"kit": recorded, "bare": unrecorded, FORGETFUL: recorded_without_memory}
 
 
 # -- where the time goes ------------------------------------------------------------------------------------

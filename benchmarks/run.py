@@ -23,13 +23,13 @@ DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 SIZES = (5, 10, 20, 40, 80)
 PACKAGES = ("collector-testkit", "pyfakefs", "responses", "requests", "time-machine", "pytest")
 BENCHMARKS: dict[str, Callable[[int], Section]] = {
-    "recording": lambda rounds: recording.measure(20, pairs=16 * rounds),
+    "recording": lambda rounds: recording.measure(20, turns=16 * rounds),
     "exploring": lambda rounds: exploring.measure(SIZES, rounds),
     "covering": lambda rounds: covering.measure(20, rounds, chaos=True),
     "plugin": lambda rounds: plugin_start.measure(pairs=16 * rounds),
 }
 SMOKE: dict[str, Callable[[int], Section]] = {
-    "recording": lambda rounds: recording.measure(5, pairs=2),
+    "recording": lambda rounds: recording.measure(5, turns=3),
     "exploring": lambda rounds: exploring.measure(SIZES[:2], 1),
     "covering": lambda rounds: covering.measure(5, 1, chaos=False),
     "plugin": lambda rounds: plugin_start.measure(pairs=2),
