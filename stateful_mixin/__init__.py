@@ -9,7 +9,11 @@ from stateful_mixin._errors import (
     PublishError,
     StatefulMixinError,
     StateLoadError,
+    StateLockedError,
+    StateReadError,
     StateSaveError,
+    StateWriteError,
+    UntrustedStateError,
 )
 from stateful_mixin._mixin import StatefulCollectorMixin
 
@@ -18,7 +22,11 @@ __all__ = [
     "ConfigError",
     "PublishError",
     "StateLoadError",
+    "StateLockedError",
+    "StateReadError",
     "StateSaveError",
+    "StateWriteError",
     "StatefulCollectorMixin",
     "StatefulMixinError",
+    "UntrustedStateError",
 ]

@@ -1,0 +1,134 @@
+"""Unpickles, but refuses the names that a state has no use for. Knows pickle; must not know files.
+
+Without a list of allowed types this is a tripwire, not a wall: it stops the names that start programs or
+build code, and there are roundabout ways that it does not know. A list of allowed types is a wall.
+"""
+
+import copyreg
+import enum
+import io
+import pickle
+from collections.abc import Iterable
+from types import ModuleType
+from typing import Any
+
+from stateful_mixin._errors import UntrustedStateError, four_parts
+
+_REFUSED = frozenset({
+    "_ctypes", "_imp", "_pickle", "_posixsubprocess", "_thread", "asyncio", "bdb", "cProfile", "code", "codeop",
+    "concurrent", "ctypes", "gc", "importlib", "inspect", "marshal", "multiprocessing", "pdb", "pickle", "pip",
+    "profile", "pty", "pydoc", "runpy", "signal", "site", "socket", "subprocess", "threading", "timeit", "trace",
+    "webbrowser",
+})  # fmt: skip
+"""Modules, packages with all they hold, that start programs, build code or load it."""
+
+_CLASSES_ONLY = frozenset({"__builtin__", "builtins", "nt", "operator", "os", "posix", "shutil", "sys"})
+"""Modules whose functions do so too, but whose plain classes may be in a state."""
+
+_REFUSED_CLASSES = frozenset({("operator", "attrgetter"), ("operator", "methodcaller")})
+
+_PYTHON2_NAMES = {
+    ("__builtin__", name): ("builtins", name) for name in ("bytearray", "complex", "set", "frozenset")
+}
+_PYTHON2_NAMES["__builtin__", "object"] = ("builtins", "object")
+_PYTHON2_NAMES["copy_reg", "_reconstructor"] = ("copyreg", "_reconstructor")
+
+
+def latin1_bytes(text: str, encoding: str) -> bytes:
+    """Return the bytes that a pickle of protocol 0 to 2 writes as text; it calls `_codecs.encode` for them."""
+    if encoding != "latin1":
+        raise UntrustedStateError(
+            _refusal("_codecs.encode", f"no other encoding than latin1, not {encoding!r}")
+        )
+    return text.encode("latin1")
+
+
+def get_member(owner: Any, name: str) -> Any:
+    """Return a public attribute of a class or value; what pickles of enums and of bound methods call.
+
+    Source: CPython 3.11, `Enum.__reduce_ex__` gives `getattr` and the member's name.
+    """
+    if name.startswith("_") or isinstance(owner, ModuleType):
+        raise UntrustedStateError(
+            _refusal(f"builtins.getattr of {name!r}", "public members of classes and values")
+        )
+    return getattr(owner, name)
+
+
+def get_enum_member(owner: Any, name: str) -> Any:
+    """Return a member of an enumeration, and nothing of any other class."""
+    if not (isinstance(owner, type) and issubclass(owner, enum.Enum)):
+        raise UntrustedStateError(_refusal("builtins.getattr", "members of an allowed enumeration"))
+    return owner[name]
+
+
+_PLAIN: dict[tuple[str, str], Any] = {
+    ("_codecs", "encode"): latin1_bytes,
+    ("builtins", "bytearray"): bytearray,
+    ("builtins", "complex"): complex,
+    ("builtins", "frozenset"): frozenset,
+    ("builtins", "getattr"): get_enum_member,
+    ("builtins", "object"): object,
+    ("builtins", "set"): set,
+    ("copyreg", "_reconstructor"): copyreg._reconstructor,  # type: ignore[attr-defined]  # what protocol 0 names
+}
+"""What pickles name for plain data, and what stands in for it."""
+
+
+class WaryUnpickler(pickle.Unpickler):
+    """Loads almost any pickle. Refuses names that start programs or build code before they are looked up."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Return what the pickle calls `module`.`name`.
+
+        Raises:
+            UntrustedStateError: No state needs it.
+        """
+        if (module, name) == ("_codecs", "encode"):
+            return latin1_bytes
+        if (module, name) in (("builtins", "getattr"), ("__builtin__", "getattr")):
+            return get_member
+        _refuse_dangerous(module, name, None)
+        found = super().find_class(module, name)
+        # Again by what was found: a name may lead elsewhere, as `shutil` leads to `os`.
+        _refuse_dangerous(str(getattr(found, "__module__", "")), name, found)
+        return found
+
+
+class AllowingUnpickler(pickle.Unpickler):
+    """Loads pickles of plain data and of the classes in `allowed`; nothing else is as much as imported."""
+
+    def __init__(self, file: io.BytesIO, allowed: Iterable[type], **kwargs: Any) -> None:
+        """Take `kwargs` as `pickle.Unpickler` does."""
+        super().__init__(file, **kwargs)
+        self._allowed = _PLAIN | {(cls.__module__, cls.__qualname__): cls for cls in allowed}
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Return what the pickle calls `module`.`name`.
+
+        Raises:
+            UntrustedStateError: It is not allowed.
+        """
+        try:
+            return self._allowed[_PYTHON2_NAMES.get((module, name), (module, name))]
+        except KeyError:
+            allowed = "plain data and what allowed_state_types lists"
+            raise UntrustedStateError(_refusal(f"{module}.{name}", allowed)) from None
+
+
+def _refuse_dangerous(module: str, name: str, found: Any) -> None:
+    top = module.partition(".")[0]
+    functions = found is not None and not isinstance(found, type) and top in _CLASSES_ONLY
+    if top in _REFUSED or functions or isinstance(found, ModuleType) or (top, name) in _REFUSED_CLASSES:
+        raise UntrustedStateError(
+            _refusal(f"{module}.{name}", "names of data, none that run or build programs")
+        )
+
+
+def _refusal(name: str, expected: str) -> str:
+    return four_parts(
+        "A pickled state was not loaded any further, since it names what it may not",
+        got=name,
+        expected=expected,
+        todo="find out who wrote it; if the state is right, list the class in allowed_state_types",
+    )
