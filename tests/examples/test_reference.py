@@ -15,7 +15,18 @@ import stateful_mixin
 from collector_testkit import cli, errors, laws, plugin, report, strategies
 from collector_testkit.effects import EFFECT_KINDS
 from collector_testkit.feeds import FeedBuilder
-from collector_testkit.scenario import FORMATS, GUARANTEES, LAWS, ORDERS, Broker, Feed, Limits, Scenario
+from collector_testkit.history import Cut
+from collector_testkit.scenario import (
+    ANSWERS,
+    FORMATS,
+    GUARANTEES,
+    LAWS,
+    ORDERS,
+    Broker,
+    Feed,
+    Limits,
+    Scenario,
+)
 
 TEXT = (Path(__file__).parents[2] / "docs" / "reference.md").read_text("utf-8")
 
@@ -105,7 +116,7 @@ def test_public_names() -> None:
 
 def test_names_of_the_mixin() -> None:
     """Each name that the mixin's package exports has a row, and so has each public member of its two classes."""
-    assert sorted(named("stateful_mixin")) == sorted(stateful_mixin.__all__)
+    assert named("stateful_mixin") == stateful_mixin.__all__
     assert set(named("stateful_mixin", 1)) == public(stateful_mixin.StatefulCollectorMixin)
     assert set(named("stateful_mixin", 2)) == public(stateful_mixin.BaseCollector) - {"config"}
 
@@ -210,13 +221,13 @@ def test_the_sentence_of_a_law(law: laws.Law) -> None:
 
 
 @pytest.mark.parametrize(
-    ("heading", "words"),
-    [("Effects", EFFECT_KINDS), ("Guarantees", GUARANTEES)],
-    ids=["effects", "guarantees"],
+    ("heading", "table", "words"),
+    [("Effects", 0, EFFECT_KINDS), ("Guarantees", 0, GUARANTEES), ("Broker", 1, ANSWERS)],
+    ids=["effects", "guarantees", "answers"],
 )
-def test_words(heading: str, words: tuple[str, ...]) -> None:
-    """Each kind of effect and each guarantee has a row."""
-    assert sorted(named(heading)) == sorted(words)
+def test_words(heading: str, table: int, words: tuple[str, ...]) -> None:
+    """Each kind of effect, each guarantee and each answer of a broker has a row."""
+    assert sorted(named(heading, table)) == sorted(words)
 
 
 @pytest.mark.parametrize("word", [*FORMATS, *ORDERS])
@@ -269,10 +280,12 @@ def test_exit_statuses() -> None:
     assert {int(name) for name in named("Command line", 2)} == statuses
 
 
-@pytest.mark.parametrize("word", re.findall(r"^\| `(t0[^`]*)` \|", sections(TEXT)["Schedules"], re.MULTILINE))
-def test_schedule_words(word: str) -> None:
-    """Each word of a schedule's text is one that the kit reads and writes."""
-    assert str(collector_testkit.Schedule.parse(word)) == word
+def test_schedule_words() -> None:
+    """Each form that a word of a schedule can have has a row, and is read as it is written."""
+    cuts = [Cut(7, torn, dropped) for torn in (False, True) for dropped in (False, True)]
+    words = [str(collector_testkit.Step(0, cut)) for cut in (None, *cuts)]
+    assert sorted(named("Schedules")) == sorted(words)
+    assert str(collector_testkit.Schedule.parse(" ".join(words))) == " ".join(words)
 
 
 # -- the test itself ----------------------------------------------------------------------------------------
