@@ -1,6 +1,6 @@
 """State that survives the process, for collectors that a scheduler starts again and again.
 
-Production code: the standard library only, with `pika` as an optional extra for publishing.
+Production code: the standard library only, and the optional extra `amqp` (pika, tenacity) for publishing.
 """
 
 from stateful_mixin._base_collector import BaseCollector
@@ -16,10 +16,13 @@ from stateful_mixin._errors import (
     UntrustedStateError,
 )
 from stateful_mixin._mixin import StatefulCollectorMixin
+from stateful_mixin._outbox import OutboxMixin
+from stateful_mixin._rows import TimeOrderedRowsCollector
 
 __all__ = [
     "BaseCollector",
     "ConfigError",
+    "OutboxMixin",
     "PublishError",
     "StateLoadError",
     "StateLockedError",
@@ -28,5 +31,6 @@ __all__ = [
     "StateWriteError",
     "StatefulCollectorMixin",
     "StatefulMixinError",
+    "TimeOrderedRowsCollector",
     "UntrustedStateError",
 ]
