@@ -86,6 +86,12 @@ def _file_name(test: str) -> str:
 
 
 def missing_line(error: ModuleNotFoundError) -> str:
-    """One line about a library of the extra `testing` that is not installed, with the command that installs it."""
+    """One line about a library of the extra `testing` that is not installed, with the command that installs it.
+
+    Raises:
+        ModuleNotFoundError: the missing module is no such library, but one of ours.
+    """
+    if str(error.name).startswith(("collector_testkit", "stateful_mixin")):
+        raise error
     missing = missing_extra(error)
     return f"{missing.happened}: {missing.value.partition('.')[0]}; run {missing.next_step}"
