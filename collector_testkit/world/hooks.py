@@ -158,7 +158,12 @@ class Hooks:
         def call(opener: Any, file_: Any, *args: Any, **kwargs: Any) -> Any:
             if not disk.mine(opener.filesystem):
                 return original(opener, file_, *args, **kwargs)
-            if isinstance(file_, int) or _is_foreign(kwargs.get("opener")):
+            if isinstance(file_, int):
+                # A descriptor was opened, and emptied or not, by os.open; pyfakefs would empty it for "w".
+                mode, *rest = args or (kwargs.pop("mode", "r"),)
+                mode = str(mode).replace("w", "r+").replace("++", "+")
+                handle = original(opener, file_, mode, *rest, **kwargs)
+            elif _is_foreign(kwargs.get("opener")):
                 handle = original(opener, file_, *args, **kwargs)
             else:
                 if str(args[0] if args else kwargs.get("mode", "r")).startswith("r"):
