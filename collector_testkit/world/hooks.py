@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -183,12 +184,12 @@ class Hooks:
     def _os_open(self, original: Any) -> Any:
         disk = self._disk
 
-        def os_open(os_module: Any, path: Any, *args: Any, **kwargs: Any) -> int:
+        def os_open(os_module: Any, path: Any, flags: int, mode: int = 0o777, **kwargs: Any) -> int:
             if not disk.mine(os_module.filesystem):
-                return int(original(os_module, path, *args, **kwargs))
-            return int(
-                self._opening(lambda: original(os_module, path, *args, **kwargs), disk.fs.get_open_file)
-            )
+                return int(original(os_module, path, flags, mode, **kwargs))
+            mode &= ~disk.fs.umask  # pyfakefs would keep what the mask takes away
+            opening = functools.partial(original, os_module, path, flags, mode, **kwargs)
+            return int(self._opening(opening, disk.fs.get_open_file))
 
         return os_open
 
