@@ -42,6 +42,7 @@ class Alphabet:
         self.pairs: list[tuple[int, str | None]] = []
         self._message: dict[tuple[bytes, str | None], int] = {}
         self._messages: list[tuple[tuple[int, ...], str | None]] = []
+        self._broker = scenario.broker
         self._offered: list[int] = []
         self._earlier: list[dict[int, int]] = []
         for tick in range(scenario.last_tick + 1):
@@ -85,6 +86,10 @@ class Alphabet:
     def offered_at(self, tick: int) -> int:
         """The records that the sources hold at a tick, as bits."""
         return self._offered[min(tick, len(self._offered) - 1)]
+
+    def refuses_at(self, tick: int) -> bool:
+        """Whether the broker does not take every message at a tick: a program that fails then is right to."""
+        return self._broker.refuses(tick)
 
     # -- events ---------------------------------------------------------------------------------------
     def everything(self, about: str) -> int:

@@ -300,7 +300,9 @@ class Graph:
 def ending(law: Law, node: Node, alphabet: Alphabet) -> Iterator[tuple[str, int]]:
     """What a lifetime's own end tells every law."""
     everything = alphabet.everything(law.about)
-    yield laws.ENDED if node.completed else laws.FAILED, everything
+    # Where the broker refuses, a failure is no fault of what an earlier lifetime left: it counts as a kill.
+    failed = laws.CRASHED if alphabet.refuses_at(node.tick) else laws.FAILED
+    yield laws.ENDED if node.completed else failed, everything
     if node.completed and law.about == "record":
         yield laws.OFFERED, alphabet.offered_at(node.tick)
     if node.littered:

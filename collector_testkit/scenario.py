@@ -120,7 +120,8 @@ class Broker:
             "ack". "ack": taken; "nack": refused by a full queue; "unroutable": no queue is bound, which only
             a `mandatory` message is told; "cut-before" and "cut-after": the connection breaks before or
             after the message is taken, without a confirm. Instead of a word for all messages of a lifetime,
-            a mapping of the message's number, from 1, to a word; all others: "ack".
+            a mapping of the message's number, from 1, to a word; all others: "ack". `check` needs a tick 0
+            at which all is taken.
     """
 
     pika: bool = False
@@ -133,10 +134,16 @@ class Broker:
 
     def answer(self, tick: int, number: int) -> str:
         """What RabbitMQ answers at `tick` to the message with this number, from 1, in its lifetime."""
-        if not self.answers:
-            return "ack"
-        answer = self.answers[min(tick, len(self.answers) - 1)]
+        answer = self._answer_at(tick)
         return answer if isinstance(answer, str) else answer.get(number, "ack")
+
+    def refuses(self, tick: int) -> bool:
+        """Whether RabbitMQ does not take every message at `tick`."""
+        answer = self._answer_at(tick)
+        return answer != "ack" if isinstance(answer, str) else any(word != "ack" for word in answer.values())
+
+    def _answer_at(self, tick: int) -> str | Mapping[int, str]:
+        return self.answers[min(tick, len(self.answers) - 1)] if self.answers else "ack"
 
     def __post_init__(self) -> None:
         for answer in self.answers:
