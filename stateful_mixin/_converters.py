@@ -21,7 +21,7 @@ def absolute_path(value: str | os.PathLike[str]) -> Path:
         RuntimeError: The home directory is unknown.
     """
     path = Path(value).expanduser()
-    if not path.is_absolute():
+    if not path.is_absolute() or "\0" in str(path):
         raise ValueError(f"{os.fspath(value)!r} is not an absolute path")
     return path
 

@@ -5,14 +5,19 @@ kernel's lock on it, which ends with the process however that ends.
 """
 
 import fcntl
+import logging
 import os
+import shlex
 import threading
 from pathlib import Path
 
 from stateful_mixin._errors import StateLockedError, four_parts
 
-_held: dict[Path, int] = {}
-"""Descriptor of each lock this process holds. Belongs to the process, as the lock does; so it is kept here."""
+_LOGGER = logging.getLogger(__name__)
+
+_held: dict[tuple[int, int], int] = {}
+"""Descriptor of each lock this process holds, by the file's device and number. Belongs to the process, as the
+lock does; so it is kept here. By number, since a directory may have two paths."""
 
 _holding = threading.Lock()
 
@@ -26,22 +31,20 @@ def hold_lock(directory: int, path: Path) -> None:
         StateLockedError: Another process has the lock.
         OSError: The lock file cannot be made, or the file system has no locks.
     """
-    lock = lock_path(path)
+    name = lock_path(path).name
     with _holding:
-        if lock in _held and _is_named(_held[lock], lock.name, directory):
-            return
-        while True:
-            descriptor = os.open(lock.name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600, dir_fd=directory)
+        while not _is_held(_number(name, directory)):
+            descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600, dir_fd=directory)
             try:
                 _lock_at_once(descriptor, path)
-                # Else somebody removed the file between the two calls, and a third process may have a new one.
-                if _is_named(descriptor, lock.name, directory):
-                    _held[lock] = descriptor
-                    return
             except BaseException:
                 os.close(descriptor)
                 raise
-            os.close(descriptor)
+            locked = _number(descriptor)
+            assert locked is not None
+            _held[locked] = descriptor
+            # And once more, in case somebody removed the file between the two calls: a third process may
+            # have locked a new one by now.
 
 
 def lock_path(path: Path) -> Path:
@@ -53,21 +56,28 @@ def _lock_at_once(descriptor: int, path: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as exc:
-        raise StateLockedError(
-            four_parts(
-                f"The state {path} is in use, so this run ends having done nothing",
-                got="another process holds its lock",
-                expected="one run of a collector at a time",
-                todo=f"let the other run end; to find it: fuser {lock_path(path)}",
-            )
-        ) from exc
+        message = four_parts(
+            f"The state {path} is in use, so this run ends",
+            got="another process holds its lock",
+            expected="one run of a collector at a time",
+            todo=f"let the other run end; to find it: fuser {shlex.quote(str(lock_path(path)))}",
+        )
+        _LOGGER.error("%s", message)  # the interpreter ends in silence on a SystemExit with a number
+        raise StateLockedError(message) from exc
 
 
-def _is_named(descriptor: int, name: str, directory: int) -> bool:
-    """Whether `descriptor` is open and is what `name` leads to."""
+def _is_held(number: tuple[int, int] | None) -> bool:
+    return number is not None and number in _held and _number(_held[number]) == number
+
+
+def _number(file: int | str, directory: int | None = None) -> tuple[int, int] | None:
+    """Device and number of a descriptor, or of a name in a directory; `None` if there is none."""
     try:
-        mine = os.fstat(descriptor)
-        named = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        status = (
+            os.fstat(file)
+            if isinstance(file, int)
+            else os.stat(file, dir_fd=directory, follow_symlinks=False)
+        )
     except OSError:
-        return False
-    return (mine.st_dev, mine.st_ino) == (named.st_dev, named.st_ino)
+        return None
+    return status.st_dev, status.st_ino

@@ -3,6 +3,7 @@
 To unpickle is to run code, so whoever can write the file, or swap it, runs code as this user.
 """
 
+import errno
 import shlex
 import stat
 from pathlib import Path
@@ -58,7 +59,7 @@ def require_regular_file(path: Path, status: FileStatus) -> None:
         UntrustedStateError: It is a FIFO, a device or the like.
     """
     if stat.S_ISDIR(status.st_mode):
-        raise IsADirectoryError(f"{path} is a directory")
+        raise IsADirectoryError(errno.EISDIR, "it is a directory", str(path))
     if not stat.S_ISREG(status.st_mode):
         kind = stat.filemode(status.st_mode)
         todo = f"find out who put it there, then: rm {shlex.quote(str(path))}"

@@ -22,10 +22,14 @@ _REFUSED = frozenset({
 })  # fmt: skip
 """Modules, packages with all they hold, that start programs, build code or load it."""
 
-_CLASSES_ONLY = frozenset({"__builtin__", "builtins", "nt", "operator", "os", "posix", "shutil", "sys"})
+_CLASSES_ONLY = frozenset(
+    {"__builtin__", "_io", "builtins", "io", "nt", "operator", "os", "posix", "shutil", "sys"}
+)
 """Modules whose functions do so too, but whose plain classes may be in a state."""
 
-_REFUSED_CLASSES = frozenset({("operator", "attrgetter"), ("operator", "methodcaller")})
+_REFUSED_CLASSES = frozenset(
+    {("_io", "FileIO"), ("io", "FileIO"), ("operator", "attrgetter"), ("operator", "methodcaller")}
+)
 
 _PYTHON2_NAMES = {
     ("__builtin__", name): ("builtins", name) for name in ("bytearray", "complex", "set", "frozenset")

@@ -1,0 +1,434 @@
+"""What a load makes of a state file: its formats, its codecs, and files that give no state."""
+
+from __future__ import annotations
+
+import datetime
+import enum
+import errno
+import json
+import logging
+import os
+import pickle
+import stat
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stateful_mixin import (
+    StatefulCollectorMixin,
+    StateLoadError,
+    StateReadError,
+    StateSaveError,
+    UntrustedStateError,
+    _integrity,
+)
+
+NAME = "the.state"
+# What the cPickle of Python 2.7 wrote.
+# {'rows': set(['a']), 'n': 1}, protocols 2 and 0
+PYTHON2 = (
+    b"\x80\x02}q\x01(U\x04rowsq\x02c__builtin__\nset\nq\x03]q\x04U\x01aa\x85Rq\x05"  # half of it
+    b"U\x01nK\x01u."
+)
+PYTHON2_TEXT = b"(dp1\nS'rows'\np2\nc__builtin__\nset\np3\n((lp4\nS'a'\natRp5\nsS'n'\nI1\ns."
+# datetime(2019, 5, 17, 8, 30), protocol 2
+PYTHON2_DATETIME = (
+    b"\x80\x02cdatetime\ndatetime\nq\x01"  # the class
+    b"U\n\x07\xe3\x05\x11\x08\x1e\x00\x00\x00\x00\x85Rq\x02."
+)
+# 'za\xc5\xbc', protocol 2
+PYTHON2_BYTES = b"\x80\x02U\x04za\xc5\xbcq\x01."
+
+
+class Collector(StatefulCollectorMixin):
+    def make_default_state(self) -> Any:
+        return "default"
+
+    def get_state_file_name(self) -> str:
+        return NAME
+
+
+class Raising(Collector):
+    on_unreadable_state = "raise"
+
+
+class Bare(Collector):
+    state_format = "bare"
+
+
+class Json(Collector):
+    state_codec = "json"
+
+
+class BareJson(Json):
+    state_format = "bare"
+
+
+class Reversed:
+    """A codec: text, backwards."""
+
+    @staticmethod
+    def dumps(state: Any, /) -> bytes:
+        return str(state)[::-1].encode()
+
+    @staticmethod
+    def loads(content: bytes, /) -> Any:
+        return content.decode()[::-1]
+
+
+class Custom(Collector):
+    state_codec = Reversed
+
+
+class Colour(enum.Enum):
+    RED = 1
+
+
+class Row:
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Row) and other.number == self.number
+
+    __hash__ = None  # type: ignore[assignment]  # never in a set here
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    path = tmp_path / "state"
+    path.mkdir(mode=0o700)
+    return path
+
+
+def put(directory: Path, content: bytes, name: str = NAME) -> Path:
+    """A state file that holds `content`."""
+    path = directory / name
+    path.write_bytes(content)
+    path.chmod(0o600)
+    return path
+
+
+def kept(directory: Path) -> list[str]:
+    return sorted(name for name in os.listdir(directory) if not name.startswith("."))
+
+
+# -- formats ------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_bare_pickle_loads(directory: Path, protocol: int) -> None:
+    """A bare pickle of any protocol, as n6 writes it, loads unchanged."""
+    state = {"rows": {1, "a"}, "at": datetime.datetime(2026, 1, 2), "raw": b"\xff", "row": Row(1)}
+    put(directory, pickle.dumps(state, protocol))
+    assert Collector({"state_dir": directory}).load_state() == state
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_bare_format_is_a_plain_pickle(directory: Path, protocol: int) -> None:
+    """With `state_format = "bare"` the file is a pickle and nothing else, for a way back."""
+    collector = Bare({"state_dir": directory}, state_pickle_protocol=protocol)
+    collector.save_state([1, 2])
+    assert collector.state_file_path.read_bytes() == pickle.dumps([1, 2], protocol)
+
+
+@pytest.mark.parametrize(("one", "other"), [(Collector, Bare), (Json, BareJson)])
+def test_both_formats_load(directory: Path, one: type[Collector], other: type[Collector]) -> None:
+    """The switch is about saving: what was saved in either format loads in both."""
+    for writer, reader in ((one, other), (other, one)):
+        writer({"state_dir": directory}).save_state({"last": writer.__name__})
+        assert reader({"state_dir": directory}).load_state() == {"last": writer.__name__}
+
+
+def test_no_reader_of_pickles_takes_our_format(directory: Path) -> None:
+    """A program that knows only bare pickles fails at a file with our header, at its first byte."""
+    collector = Collector({"state_dir": directory})
+    collector.save_state(1)
+    with pytest.raises(pickle.UnpicklingError, match="invalid load key"):
+        pickle.loads(collector.state_file_path.read_bytes())
+
+
+# -- Python 2 -----------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("content", [PYTHON2, PYTHON2_TEXT], ids=["protocol 2", "protocol 0"])
+def test_python2_pickle(directory: Path, content: bytes) -> None:
+    """A pickle that Python 2 wrote loads; its text must be ASCII."""
+    put(directory, content)
+    assert Collector({"state_dir": directory}).load_state() == {"rows": {"a"}, "n": 1}
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "content", "state"),
+    [
+        ({"encoding": "latin1"}, PYTHON2_DATETIME, datetime.datetime(2019, 5, 17, 8, 30)),
+        ({"encoding": "bytes"}, PYTHON2_BYTES, b"za\xc5\xbc"),
+        ({"encoding": "utf-8", "errors": "surrogateescape"}, PYTHON2_BYTES, "zaż"),
+    ],
+)
+def test_hook_for_loading_python2(
+    directory: Path, kwargs: dict[str, Any], content: bytes, state: Any
+) -> None:
+    """`get_py2_pickle_load_kwargs` says how a pickle of protocol 2 is loaded."""
+
+    class Hooked(Collector):
+        def get_py2_pickle_load_kwargs(self) -> dict[str, Any]:
+            return super().get_py2_pickle_load_kwargs() | kwargs
+
+    put(directory, content)
+    assert Hooked({"state_dir": directory}).load_state() == state
+
+
+class Adjusting(Collector):
+    def adjust_state_from_py2_pickle(self, state: Any) -> Any:
+        return ("adjusted", state)
+
+
+def test_hook_for_adjusting_python2(directory: Path) -> None:
+    """`adjust_state_from_py2_pickle` says what becomes of a state from a pickle of protocol 2."""
+    put(directory, PYTHON2)
+    assert Adjusting({"state_dir": directory}).load_state() == ("adjusted", {"rows": {"a"}, "n": 1})
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 3, 4, 5])
+def test_other_protocols_are_not_adjusted(directory: Path, protocol: int) -> None:
+    """A bare pickle of another protocol than 2 is not taken for one of Python 2."""
+    put(directory, pickle.dumps(1, protocol))
+    assert Adjusting({"state_dir": directory}).load_state() == 1
+
+
+def test_our_protocol_2_is_not_adjusted(directory: Path) -> None:
+    """A state of protocol 2 with our header is not from Python 2."""
+    collector = Adjusting({"state_dir": directory}, state_pickle_protocol=2)
+    collector.save_state(1)
+    assert collector.load_state() == 1
+
+
+# -- codecs -------------------------------------------------------------------------------------------------
+def test_json_codec(directory: Path) -> None:
+    """With `state_codec = "json"` the state is JSON, after the header or alone."""
+    state = {"last": "2026-01-02", "rows": [1, None, 2.5, "ż"]}
+    for kind in (Json, BareJson):
+        collector = kind({"state_dir": directory})
+        collector.save_state(state)
+        assert collector.load_state() == state
+    assert json.loads(collector.state_file_path.read_bytes()) == state
+
+
+@pytest.mark.parametrize("state", [{1: "a"}, [(1, 2)], {"x": float("nan")}, {"x": {1}}, {True: 1}], ids=repr)
+def test_json_codec_refuses_what_json_changes(directory: Path, state: Any) -> None:
+    """A state that would come back as another one is refused when it is saved."""
+    collector = Json({"state_dir": directory})
+    collector.save_state({"old": 1})
+    with pytest.raises(StateSaveError, match="previous state is untouched"):
+        collector.save_state(state)
+    assert collector.load_state() == {"old": 1}
+
+
+@pytest.mark.parametrize("format_", ["framed", "bare"])
+def test_custom_codec(directory: Path, format_: str) -> None:
+    """An object with `dumps` and `loads` is a codec."""
+    collector = type("Formatted", (Custom,), {"state_format": format_})({"state_dir": directory})
+    collector.save_state("a state")
+    assert collector.state_file_path.read_bytes().endswith(b"etats a")
+    assert collector.load_state() == "a state"
+
+
+def test_module_as_codec(directory: Path) -> None:
+    """A module with the two functions is a codec too."""
+    collector = type("Pickling", (Collector,), {"state_codec": pickle})({"state_dir": directory})
+    collector.save_state({1, 2})
+    assert collector.load_state() == {1, 2}
+
+
+def test_codec_that_gives_no_bytes(directory: Path) -> None:
+    """A codec whose `dumps` gives text is an error that says so."""
+    collector = type("Text", (Collector,), {"state_codec": json})({"state_dir": directory})
+    with pytest.raises(StateSaveError, match=r"dumps\(\) gave str, not bytes"):
+        collector.save_state(1)
+
+
+@pytest.mark.parametrize("reader", [Collector, Json, Custom])
+@pytest.mark.parametrize("writer", [Collector, Json, Custom])
+def test_change_of_codec_raises(directory: Path, writer: type[Collector], reader: type[Collector]) -> None:
+    """A whole state of another codec is an error, never a fresh start; it stays where it is."""
+    writer({"state_dir": directory}).save_state("state")
+    if reader is not writer:
+        with pytest.raises(StateLoadError, match="whole, but not for this program"):
+            reader({"state_dir": directory}).load_state()
+        assert kept(directory) == [NAME]
+    assert writer({"state_dir": directory}).load_state() == "state"
+
+
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+def test_bare_pickle_under_json_raises(directory: Path, protocol: int) -> None:
+    """A bare pickle is known under another codec too, and stays where it is."""
+    path = put(directory, pickle.dumps({"last": 1}, protocol))
+    with pytest.raises(StateLoadError, match="codec 'pickle'"):
+        Json({"state_dir": directory}).load_state()
+    assert path.exists()
+
+
+# -- allowed types ------------------------------------------------------------------------------------------
+class Strict(Collector):
+    allowed_state_types = (Row, Colour, datetime.datetime)
+
+
+PLAIN = [None, True, 1, 1.5, 2j, "a", b"a", bytearray(b"a"), (1,), [1], {1: 2}, {1}, frozenset({1})]
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("state", [PLAIN, Row(1), datetime.datetime(2026, 1, 2), Colour.RED], ids=repr)
+def test_allowed_types(directory: Path, state: Any, protocol: int) -> None:
+    """Plain data and the listed classes are saved and loaded, whatever the protocol."""
+    collector = Strict({"state_dir": directory}, state_pickle_protocol=protocol)
+    collector.save_state(state)
+    assert collector.load_state() == state
+
+
+def test_other_types_are_refused_when_saved(directory: Path) -> None:
+    """A class that is not listed is refused by the save, before it could keep the state from loading."""
+    collector = Strict({"state_dir": directory})
+    collector.save_state("old")
+    with pytest.raises(UntrustedStateError, match=r"collections\.OrderedDict"):
+        collector.save_state(OrderedDict())
+    assert collector.load_state() == "old"
+
+
+@pytest.mark.parametrize("kind", [Strict, type("None", (Strict,), {"allowed_state_types": ()})])
+def test_other_types_are_refused_when_loaded(directory: Path, kind: type[Collector]) -> None:
+    """A class that is not listed is refused by the load, and the file stays where it is."""
+    path = put(directory, pickle.dumps(OrderedDict(a=1)))
+    with pytest.raises(UntrustedStateError, match=r"collections\.OrderedDict") as caught:
+        kind({"state_dir": directory}).load_state()
+    assert str(path) in str(caught.value)
+    assert kept(directory) == [NAME]
+
+
+def test_python2_under_allowed_types(directory: Path) -> None:
+    """The plain data of Python 2 is plain data."""
+    put(directory, PYTHON2)
+    assert Strict({"state_dir": directory}).load_state() == {"rows": {"a"}, "n": 1}
+
+
+# -- files that give no state -------------------------------------------------------------------------------
+BROKEN = {
+    "empty": b"",
+    "zeros": bytes(64),
+    "no pickle": b"garbage",
+    "torn pickle": pickle.dumps(list(range(100)))[:-1],
+    "no such class": b"\x80\x04\x95\x13\x00\x00\x00\x00\x00\x00\x00\x8c\x04gone\x94\x8c\x05State\x94\x93.",
+    "its code raises": b"cshelve\nopen\n(S'/no/such/directory/x'\ntR.",
+}
+each_broken = pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN)
+
+
+@each_broken
+def test_unreadable_file_is_kept_aside(
+    directory: Path, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An unreadable file is renamed, an error with its cause is logged, and the default state is used."""
+    put(directory, content)
+    assert Collector({"state_dir": directory}).load_state() == "default"
+    assert kept(directory) == [f"{NAME}.corrupt-1"]
+    assert (directory / f"{NAME}.corrupt-1").read_bytes() == content
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert f"{NAME}.corrupt-1" in record.getMessage()
+    assert record.exc_info is not None
+
+
+@each_broken
+def test_unreadable_file_raises_on_request(
+    directory: Path, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With `on_unreadable_state = "raise"` an error is logged and raised, and the file left as it is."""
+    path = put(directory, content)
+    with pytest.raises(StateLoadError, match=NAME) as caught:
+        Raising({"state_dir": directory}).load_state()
+    assert caught.value.__cause__ is not None
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert path.read_bytes() == content
+    assert kept(directory) == [NAME]
+
+
+def test_ten_are_kept(directory: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Ten unreadable files are kept; the oldest makes room for an eleventh, and that is logged."""
+    for number in range(12):
+        put(directory, b"garbage %d" % number)
+        Collector({"state_dir": directory}).load_state()
+    numbers = {int(name.rpartition("-")[2]) for name in kept(directory)}
+    assert numbers == set(range(3, 13))
+    assert (directory / f"{NAME}.corrupt-12").read_bytes() == b"garbage 11"
+    removed = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert [f"{NAME}.corrupt-{number}" in text for number, text in enumerate(removed, 1)] == [True, True]
+
+
+def test_only_own_files_are_counted(directory: Path) -> None:
+    """Files of other names are neither counted nor removed."""
+    others = [f"{NAME}.corrupt-0", f"{NAME}.corrupt-x", f"other.corrupt-{10**9}", f"x{NAME}.corrupt-5"]
+    for name in others:
+        put(directory, b"", name)
+    put(directory, b"garbage")
+    Collector({"state_dir": directory}).load_state()
+    assert kept(directory) == sorted([*others, f"{NAME}.corrupt-1"])
+
+
+def test_run_after_an_unreadable_state(directory: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A run that finds no state, but unreadable ones kept aside, says so in a warning."""
+    put(directory, b"garbage")
+    Collector({"state_dir": directory}).load_state()
+    caplog.clear()
+    Collector({"state_dir": directory}).load_state()
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert f"{NAME}.corrupt-1" in caplog.text
+
+
+@pytest.mark.parametrize("kind", [Collector, Raising])
+def test_directory_in_place_of_the_file_raises(directory: Path, kind: type[Collector]) -> None:
+    """A directory in the file's place is no first run and no unreadable state: it raises."""
+    (directory / NAME).mkdir()
+    with pytest.raises(StateReadError, match="is a directory") as caught:
+        kind({"state_dir": directory}).load_state()
+    assert caught.value.errno == errno.EISDIR
+    assert kept(directory) == [NAME]
+
+
+@pytest.mark.parametrize("kind", [Collector, Raising])
+def test_file_in_place_of_the_directory_raises(tmp_path: Path, kind: type[Collector]) -> None:
+    """A file in the directory's place raises, with the operating system's number."""
+    (tmp_path / "state").write_bytes(b"")
+    with pytest.raises(OSError, match="gave no state") as caught:
+        kind({"state_dir": tmp_path / "state"}).load_state()
+    assert caught.value.errno in (errno.ENOTDIR, errno.EEXIST)
+
+
+@pytest.mark.parametrize("policy", ["set-aside", "raise"])
+def test_failing_read_raises(policy: str) -> None:
+    """A file whose reading fails, as on a broken disk, raises and is left alone.
+
+    Source: proc(5): a read of /proc/self/mem at address 0 fails with EIO.
+    """
+    attributes = {"on_unreadable_state": policy, "state_lock": False, "get_state_file_name": lambda _: "mem"}
+    collector = type("Broken", (Collector,), attributes)({"state_dir": "/proc/self"})
+    with pytest.raises(StateReadError) as caught:
+        collector.load_state()
+    assert caught.value.errno == errno.EIO
+
+
+def test_later_version_raises(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A whole file of a later version of the layout raises, and stays for the program that wrote it."""
+    collector = Collector({"state_dir": directory})
+    with monkeypatch.context() as later:
+        later.setattr(_integrity, "VERSION", 2)
+        collector.save_state(1)
+    with pytest.raises(StateLoadError, match="version 2"):
+        collector.load_state()
+    assert kept(directory) == [NAME]
+
+
+def test_saved_file_is_private_again(directory: Path) -> None:
+    """A save gives the file mode 0600, whatever mode an older one had."""
+    put(directory, pickle.dumps(1)).chmod(0o644)
+    collector = Collector({"state_dir": directory})
+    collector.load_state()
+    collector.save_state(2)
+    assert stat.S_IMODE(collector.state_file_path.stat().st_mode) == 0o600
