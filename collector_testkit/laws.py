@@ -73,7 +73,8 @@ DUPLICATES = {
             (1, SAVED): 3, (1, ENDED): 3, (1, CRASHED): 2, (1, FAILED): 2,
         },
         "record {record} was published again, though no lifetime was killed between its publish and a save",
-        "a record comes again only if a lifetime published it after its last completed save and was then killed",
+        "a record comes again only if a lifetime published it after its last completed save, and was then killed"
+        " or failed",
         _NO_CONSUMER,
     ),
 }  # fmt: skip
@@ -94,7 +95,7 @@ STANDING = (
     Law(
         "state-loadable", "program", 1, {(0, FAILED): 1},
         "the collector fails on what an earlier lifetime left",
-        "every lifetime after any crash ends in success", "that the state it loads is the newest",
+        "every lifetime ends in success, whatever was killed before it", "that the state it loads is the newest",
     ),
     Law(
         "idle-silence", "program", 3,

@@ -155,12 +155,16 @@ class _Judge:
             lifetimes_run=self.found.lifetimes_run,
             crash_points=self.found.crash_points,
             closed=self.found.closed,
-            schedules=self.graph.schedules(_CRASHES_COUNTED),
+            schedules=self.graph.schedules(min(_CRASHES_COUNTED, self._crashes_max())),
             violations=violations,
             skipped=self.skipped,
             resent_max=resent,
             problem=problem,
         )
+
+    def _crashes_max(self) -> int:
+        limit = self.scenario.limits.crashes_max
+        return _CRASHES_COUNTED if limit is None else limit
 
     # -- what was measured ----------------------------------------------------------------------------
     def _measured(self) -> None:
@@ -171,7 +175,8 @@ class _Judge:
                 "a feed was never read",
                 value=unread[0],
                 expected="a request for it in some lifetime",
-                next_step="compare the address with the one the program fetches (see collector_lab.timeline())",
+                next_step="compare the address with the one the program fetches: collector_lab.run(program) and"
+                " collector_lab.timeline() show its requests",
             )
         if not self.found.publishes:
             raise NotMeasuredError(
@@ -250,6 +255,8 @@ class _Judge:
             record = self._first_record(history.lifetimes[-1])
         sentence = law.sentence.format(record=record)
         if law.name == "state-loadable":
+            if not schedule.crashes:
+                sentence = "the collector fails, with no crash before"
             sentence += f": {history.lifetimes[-1].error}"
         blamed = blame(law, record, history, self._tokens)
         return Violation(law.name, record, schedule, history, blamed, sentence)
