@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Container, Hashable, Sequence
 
 from collector_testkit.effects import Effect
-from collector_testkit.history import History
+from collector_testkit.history import History, Schedule
 from collector_testkit.laws import Law
 from collector_testkit.scenario import token
 
@@ -13,9 +13,16 @@ __all__ = ["blame"]
 
 
 def blame(
-    law: Law, record: Hashable | None, history: History, tokens: Callable[[Effect], set[str]]
+    law: Law,
+    record: Hashable | None,
+    history: History,
+    tokens: Callable[[Effect], set[str]],
+    offered: Callable[[int], Container[str]],
 ) -> str | None:
-    """The source line to look at first."""
+    """The source line to look at first.
+
+    `tokens` gives the records of a publish, `offered` those that the source holds at a tick.
+    """
     last = history.lifetimes[-1]
     if law.name == "idle-silence":
         return next((effect.site for effect in last.effects if effect.message is not None), None)
@@ -24,7 +31,7 @@ def blame(
     if law.name == "state-loadable":
         return _line_of_kill(history) or last.error_site
     if law.name == "nothing-lost":
-        return _line_of_kill(history) or _last_change(history)
+        return _line_of_kill(history) or _passed_over(token(record), history, offered)
     return _last_change(history, kinds=("create", "write") if law.name == "bounded-state" else ("create",))
 
 
@@ -44,6 +51,16 @@ def _line_of_kill(history: History) -> str | None:
                 return lifetime.torn_site
             return lifetime.effects[-1].site if lifetime.effects else None
     return None
+
+
+def _passed_over(wanted: str, history: History, offered: Callable[[int], Container[str]]) -> str | None:
+    """The last save of the first lifetime that could have published a record, and let it pass."""
+    for step, lifetime in zip(history.schedule, history.lifetimes, strict=True):
+        if lifetime.outcome == "completed" and wanted in offered(step.tick):
+            found = _last_change(History(Schedule(), (lifetime,)))
+            if found is not None:
+                return found
+    return _last_change(history)
 
 
 def _last_change(history: History, kinds: Sequence[str] = ("write", "rename")) -> str | None:

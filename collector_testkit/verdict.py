@@ -258,7 +258,7 @@ class _Judge:
             if not schedule.crashes:
                 sentence = "the collector fails, with no crash before"
             sentence += f": {history.lifetimes[-1].error}"
-        blamed = blame(law, record, history, self._tokens)
+        blamed = blame(law, record, history, self._tokens, self.scenario.offered)
         return Violation(law.name, record, schedule, history, blamed, sentence)
 
     def _resend_violation(self, resent: int, number: int, exit_: Exit) -> Violation:
