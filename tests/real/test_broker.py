@@ -1,0 +1,213 @@
+"""What the documented examples do with a real RabbitMQ is what the kit says they do."""
+
+from __future__ import annotations
+
+import importlib
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pika
+import pika.exceptions
+import pytest
+from processes import Program, Queue, Source
+from proxy import Proxy
+from rabbitmq import ADDRESS
+
+from collector_testkit import Broker, Scenario, before, replay
+
+EXAMPLES = ("feed_collector:FeedCollector", "outbox_collector:OutboxCollector")
+SAYS = {
+    "nack": "refused by a queue (nack)",
+    "unroutable": "unroutable: 312 NO_ROUTE",
+    "cut-before": "StreamLostError",
+    "cut-after": "StreamLostError",
+}
+each_example = pytest.mark.parametrize("example", EXAMPLES)
+
+
+class Outcome(NamedTuple):
+    """How each lifetime ended ("completed", "failed", "killed"), and what the queue got: identities and bodies."""
+
+    ended: list[str]
+    messages: list[tuple[str | None, bytes]]
+
+
+def scenario_of(example: str, *answers: str) -> Scenario:
+    """The example's own scenario, on a broker that answers so."""
+    scenario: Scenario = importlib.import_module(example.partition(":")[0]).scenario
+    return replace(scenario, broker=Broker(pika=True, answers=answers))
+
+
+def predicted(scenario: Scenario, schedule: str) -> Outcome:
+    """What the kit says of a schedule."""
+    lifetimes = replay(scenario, schedule).lifetimes
+    messages = [e.message for lifetime in lifetimes for e in lifetime.effects if e.message is not None]
+    return Outcome([lifetime.outcome for lifetime in lifetimes], [(m.identity, m.body) for m in messages])
+
+
+def ended(status: int) -> str:
+    """An exit status in the kit's words."""
+    return {0: "completed", -signal.SIGKILL: "killed"}.get(status, "failed")
+
+
+def unchanging(scenario: Scenario) -> Scenario:
+    """The same, with a source that stays as it is."""
+    feed = scenario.feeds[0]
+    return replace(scenario, feeds=[replace(feed, ticks=feed.ticks[:1])], ticks=2)
+
+
+def rows_at(scenario: Scenario, tick: int) -> list[Any]:
+    return list(scenario.feeds[0].rows(tick))
+
+
+# -- killed -------------------------------------------------------------------------------------------------
+@each_example
+def test_killed_between_confirm_and_save(example: str, queue: Queue, source: Source, tmp_path: Path) -> None:
+    """Killed between confirm and save, and started again, it leaves in the queue what the kit predicts."""
+    scenario = scenario_of(example)
+    program = Program(example, queue, source, tmp_path)
+    whole = replay(scenario, "t0").lifetimes[0].effects
+    published = next(number for number, effect in enumerate(whole) if effect.kind == "confirm")
+    renames = [number for number, effect in enumerate(whole) if effect.kind == "rename"]
+    nth = sum(number < published for number in renames) + 1
+    cut = before("rename", nth).resolve(whole)
+
+    seen = []
+    for tick, kill in ((0, nth), (0, 0), (1, 0)):
+        source.rows = rows_at(scenario, tick)
+        status, _ = program.run(kill=kill)
+        seen.append(ended(status))
+    assert Outcome(seen, queue.take()) == predicted(scenario, f"t0{cut} t0 t1")
+
+
+# -- refused, and cut ---------------------------------------------------------------------------------------
+def refuse(case: str, queue: Queue) -> Callable[[], object]:
+    """Make the queue answer so; what mends it."""
+    if case == "nack":
+        queue.fill()
+        return queue.take
+    if case == "unroutable":
+        queue.unbind()
+        return queue.bind
+    return lambda: None
+
+
+@each_example
+@pytest.mark.parametrize("case", SAYS)
+def test_a_message_that_is_not_taken(
+    example: str, case: str, request: pytest.FixtureRequest, source: Source, tmp_path: Path
+) -> None:
+    """A run whose message is refused, or whose connection is cut, fails as the kit says, and so goes the next."""
+    scenario = scenario_of(example, case, "ack")
+    queue = request.getfixturevalue("small_queue" if case == "nack" else "queue")
+    source.rows = rows_at(scenario, 0)
+    program = Program(example, queue, source, tmp_path)
+
+    with Proxy(ADDRESS, case if case.startswith("cut") else "pass") as proxy:
+        mend = refuse(case, queue)
+        status, said = program.run(port=proxy.port)
+    mend()
+    again, _ = program.run()
+
+    foreseen = predicted(unchanging(scenario), "t0 t1")
+    assert Outcome([ended(status), ended(again)], queue.take()) == foreseen
+    assert SAYS[case] in said
+    assert SAYS[case] in (replay(scenario, "t0").lifetimes[0].error or "")
+
+
+# -- ended in order -----------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, -signal.SIGINT)])
+def test_a_signal_waits_for_the_confirm(
+    number: int, status: int, queue: Queue, source: Source, tmp_path: Path
+) -> None:
+    """A signal while a message is on its way ends the process after the confirm, in order."""
+    source.rows = [{"id": 1, "time": "2026-11-24T10:00:00Z"}, {"id": 2, "time": "2026-11-24T11:00:00Z"}]
+    program = Program(EXAMPLES[0], queue, source, tmp_path)
+    with Proxy(ADDRESS, "hold") as proxy, program.start(port=proxy.port) as process:
+        assert proxy.confirmed.wait(60)
+        process.send_signal(number)
+        assert process.stderr is not None
+        assert any("ends after what is in flight" in line for line in process.stderr)
+        assert process.poll() is None
+        proxy.release.set()
+        process.communicate(timeout=60)
+    assert process.returncode == status
+    assert len(queue.take()) == 1
+
+
+# -- connecting ---------------------------------------------------------------------------------------------
+def test_a_cut_between_two_messages_costs_nothing(queue: Queue) -> None:
+    """A connection that ends between two messages is replaced, and neither message is lost or doubled."""
+    from feed_collector import FeedCollector
+
+    class Here(FeedCollector):
+        output_exchange = queue.name
+
+    with Proxy(ADDRESS) as proxy:
+        url = f"amqp://guest:guest@127.0.0.1:{proxy.port}/%2F"
+        collector = Here({"broker_url": url, "url": "", "state_dir": "/nowhere"})
+        collector.publish_output("a", b"1", {"message_id": "1"})
+        proxy.cut()
+        collector.publish_output("a", b"2", {"message_id": "2"})
+        collector._publisher.close()
+        assert proxy.connections == 2
+    assert queue.take() == [("1", b"1"), ("2", b"2")]
+
+
+def test_a_batch_is_taken_whole_and_in_order(queue: Queue) -> None:
+    """A batch is in the queue, in order, when `publish_batch` returns; every message is persistent."""
+    from feed_collector import FeedCollector
+
+    class Here(FeedCollector):
+        output_exchange = queue.name
+
+    collector = Here({"url": "", "state_dir": "/nowhere"})
+    collector.publish_batch(("a", str(number), {"message_id": str(number)}) for number in range(500))
+    collector._publisher.close()
+    _, properties, _ = queue.channel.basic_get(queue.name)
+    assert properties.delivery_mode == 2
+    assert [identity for identity, _ in queue.take()] == [str(number) for number in range(1, 500)]
+
+
+# -- pika itself --------------------------------------------------------------------------------------------
+def blocking(url: str, exchange: str, mandatory: bool, confirms: bool) -> str:
+    """What a program that uses `pika.BlockingConnection` hears of one message."""
+    connection = pika.BlockingConnection(pika.URLParameters(url))
+    channel = connection.channel()
+    if confirms:
+        channel.confirm_delivery()
+    try:
+        channel.basic_publish(exchange, "rows", b"1", mandatory=mandatory)
+    except pika.exceptions.AMQPError as error:
+        return type(error).__name__
+    finally:
+        if connection.is_open:
+            connection.close()
+    return "published"
+
+
+# Without confirms nothing on the wire tells when to cut, and nothing tells the program.
+@pytest.mark.parametrize(
+    ("case", "confirms"),
+    [*((case, True) for case in ("ack", *SAYS)), *((case, False) for case in ("ack", "nack", "unroutable"))],
+)
+@pytest.mark.parametrize("mandatory", [True, False])
+def test_pika_says_the_same_of_the_real_broker(
+    case: str, mandatory: bool, confirms: bool, request: pytest.FixtureRequest
+) -> None:
+    """What pika's blocking connection says of a message, and whether it arrives, is the same on the kit's broker."""
+    queue = request.getfixturevalue("small_queue" if case == "nack" else "queue")
+    with Proxy(ADDRESS, case if case.startswith("cut") else "pass") as proxy:
+        refuse(case, queue)
+        heard = blocking(f"amqp://guest:guest@127.0.0.1:{proxy.port}/%2F", queue.name, mandatory, confirms)
+    arrived = [body for _, body in queue.take() if body]
+
+    def program() -> None:
+        print(blocking("amqp://shop", queue.name, mandatory, confirms))
+
+    foreseen = replay(Scenario(program=program, broker=Broker(pika=True, answers=[case])), "t0").lifetimes[0]
+    messages = [effect.message.body for effect in foreseen.effects if effect.message]
+    assert (heard, arrived) == (foreseen.output.strip(), messages)
