@@ -7,7 +7,7 @@ WILD_PYTHON ?= $(shell python3.11 -c "" 2>/dev/null && echo python3.11 || echo $
 BIN := .venv/bin
 PIP := -m pip --disable-pip-version-check --quiet install
 
-.PHONY: help demo test lint bench bench-smoke wild clean
+.PHONY: help demo test test-real lint bench bench-smoke wild clean
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
@@ -26,6 +26,9 @@ demo: .venv/.demo ## Check a real program from the package index, which is known
 
 test: .venv/.dev ## Run the tests
 	$(BIN)/python -m pytest -n auto
+
+test-real: .venv/.dev ## Publish to a real RabbitMQ; installed and started if none answers (takes root, and apt)
+	$(BIN)/python tests/real/rabbitmq.py $(BIN)/python -m pytest tests/real
 
 lint: .venv/.dev ## Check style, types and the layers of imports
 	$(BIN)/ruff check .
