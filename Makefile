@@ -7,7 +7,7 @@ WILD_PYTHON ?= $(shell python3.11 -c "" 2>/dev/null && echo python3.11 || echo $
 BIN := .venv/bin
 PIP := -m pip --disable-pip-version-check --quiet install
 
-.PHONY: help demo test test-real lint bench bench-smoke wild clean
+.PHONY: help demo test test-real kills lint bench bench-smoke wild clean
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
@@ -29,6 +29,9 @@ test: .venv/.dev ## Run the tests
 
 test-real: .venv/.dev ## Publish to a real RabbitMQ; installed and started if none answers (takes root, and apt)
 	$(BIN)/python tests/real/rabbitmq.py $(BIN)/python -m pytest tests/real
+
+kills: .venv/.dev ## Kill a saving process 2,000 times and look at its state each time
+	COLLECTOR_KILLS=2000 $(BIN)/python -m pytest tests/quality/test_real_kills.py
 
 lint: .venv/.dev ## Check style, types and the layers of imports
 	$(BIN)/ruff check .

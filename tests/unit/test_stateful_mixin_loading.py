@@ -90,6 +90,9 @@ class Row:
     def __init__(self, number: int) -> None:
         self.number = number
 
+    def __repr__(self) -> str:
+        return f"Row({self.number})"
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Row) and other.number == self.number
 
