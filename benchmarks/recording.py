@@ -37,10 +37,9 @@ WARM_UP = 20  # lifetimes before the first one timed
 PROFILED = 200  # lifetimes in a profile
 TOP = 25
 OF_PATHS = (
-    "The kit keeps the answers of those functions of pyfakefs that depend on a path alone, and so wins back more "
-    "than recording costs; the other side is pyfakefs as it comes. The forgetful kit keeps none: what it takes more "
-    "is the whole cost of recording, for which no target is set. `python benchmarks/recording.py profile` says "
-    "where the time goes."
+    "The kit keeps the answers of those functions of pyfakefs that depend on a path alone, which wins back time; "
+    "the other side is pyfakefs as it comes. The forgetful kit keeps none: what it takes more is the whole cost of "
+    "recording, for which no target is set. `python benchmarks/recording.py profile` says where the time goes."
 )
 GROUPS = ("collector_testkit", "pyfakefs", "requests", "responses", "urllib3")
 STATE_DIR = "/var/lib/collector"
