@@ -37,10 +37,11 @@ class FeedCollector(StatefulCollectorMixin, BaseCollector):
 
     def start_publishing(self) -> None:
         for row in self._collect_data():
-            self.publish_output(*self.get_output_components(row=row))
-            # Publish first: the other order loses the row if the process dies in between.
-            self.state[row["id"]] = row["time"]
-            self.save_state(self.state)
+            with self.uninterrupted():  # a SIGTERM in between waits, so that it repeats nothing
+                self.publish_output(*self.get_output_components(row=row))
+                # Publish first: the other order loses the row if the process dies in between.
+                self.state[row["id"]] = row["time"]
+                self.save_state(self.state)
 
     def get_source_channel(self, **processed_data: Any) -> str:
         return "rows"

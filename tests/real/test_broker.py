@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -123,7 +124,7 @@ def test_a_message_that_is_not_taken(
 def test_a_signal_waits_for_the_confirm(
     number: int, status: int, queue: Queue, source: Source, tmp_path: Path
 ) -> None:
-    """A signal while a message is on its way ends the process after the confirm, in order."""
+    """A signal while a message is on its way ends the process after its confirm and save; nothing is repeated."""
     source.rows = [{"id": 1, "time": "2026-11-24T10:00:00Z"}, {"id": 2, "time": "2026-11-24T11:00:00Z"}]
     program = Program(EXAMPLES[0], queue, source, tmp_path)
     with Proxy(ADDRESS, "hold") as proxy, program.start(port=proxy.port) as process:
@@ -135,7 +136,8 @@ def test_a_signal_waits_for_the_confirm(
         proxy.release.set()
         process.communicate(timeout=60)
     assert process.returncode == status
-    assert len(queue.take()) == 1
+    assert program.run()[0] == 0
+    assert [json.loads(body)["id"] for _, body in queue.take()] == [1, 2]
 
 
 # -- connecting ---------------------------------------------------------------------------------------------
