@@ -10,7 +10,18 @@ from typing import Any
 
 from collector_testkit.errors import UsageError
 
-__all__ = ["ANSWERS", "FORMATS", "GUARANTEES", "LAWS", "Broker", "Feed", "Limits", "Scenario", "identity_of", "token"]
+__all__ = [
+    "ANSWERS",
+    "FORMATS",
+    "GUARANTEES",
+    "LAWS",
+    "Broker",
+    "Feed",
+    "Limits",
+    "Scenario",
+    "identity_of",
+    "token",
+]
 
 GUARANTEES = ("exactly-once", "effectively-once", "at-least-once", "at-most-once")
 FORMATS = ("json", "jsonl", "csv", "rss", "atom", "text")
@@ -171,9 +182,9 @@ class Broker:
 class Limits:
     """Bounds of one check. What is left out because of one is said, and is never a pass.
 
-    `crashes_max` `None`: any number. `file_bytes_max` in bytes, `wall_seconds_max` real seconds for one
-    lifetime. `lines_max`: traced lines of a lifetime that does not end are not counted; its steps are
-    effects, and wall time.
+    `worlds_max` lifetimes are explored at most, `crashes_max` kills in one schedule (`None`: any number).
+    One lifetime may have `effects_max` effects, take `wall_seconds_max` real seconds, and write files of
+    `file_bytes_max` bytes. `audited_max` pairs of worlds that were taken for one are run both.
     """
 
     worlds_max: int = 5_000
@@ -181,7 +192,6 @@ class Limits:
     crashes_max: int | None = None
     file_bytes_max: int = 16 * 2**20
     wall_seconds_max: float = 10.0
-    forked_max: int = 3
     audited_max: int = 8
 
 

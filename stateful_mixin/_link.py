@@ -45,7 +45,7 @@ class Link:
         self._channel: Any = None
         self._is_ready = self._is_closed = False
         self._error: LinkError | None = None
-        self._sent_tag = 0
+        self._sent_tag = self._answered_tag = 0
         self._unanswered: set[int] = set()
         self._refusals: list[str] = []
         try:
@@ -97,9 +97,12 @@ class Link:
             self._error = None
             with contextlib.suppress(LinkError, self._pika.exceptions.AMQPError):
                 self._connection.close()
-                self._wait(lambda: self._is_closed, "end of the connection")
+                if self._is_ready:  # else there is nobody to take leave of
+                    self._wait(lambda: self._is_closed, "end of the connection")
         for _ in range(2):  # pika closes the socket up to two turns later
-            self._turn()
+            # Given up before it stands, pika 1.4 closes it too, but fails an assertion on the way.
+            with contextlib.suppress(AssertionError):
+                self._turn()
         self._connection.ioloop.close()
 
     def _turn(self) -> None:
@@ -138,11 +141,11 @@ class Link:
 
     def _on_answer(self, frame: Any) -> None:
         answer = frame.method
-        answered = {
-            tag
-            for tag in self._unanswered
-            if tag == answer.delivery_tag or (answer.multiple and tag < answer.delivery_tag)
-        }
+        tags: Iterable[int] = [answer.delivery_tag]
+        if answer.multiple:  # it, and all before it
+            tags = range(self._answered_tag + 1, answer.delivery_tag + 1)
+            self._answered_tag = answer.delivery_tag
+        answered = self._unanswered.intersection(tags)
         if isinstance(answer, self._pika.spec.Basic.Nack):
             self._refusals.append(f"refused by a queue (nack): {len(answered)} of {self._sent_tag} messages")
         self._unanswered -= answered

@@ -61,7 +61,9 @@ class PikaFake:
         self._patches.everywhere(blocking, "BlockingConnection", connection)
         selecting = importlib.import_module("pika.adapters.select_connection")
         channel = self._stand_in(SelectChannel, pika.channel.Channel, pika, replying_later)
-        connection = self._stand_in(SelectConnection, selecting.SelectConnection, pika, _channel_class=channel)
+        connection = self._stand_in(
+            SelectConnection, selecting.SelectConnection, pika, _channel_class=channel
+        )
         self._patches.everywhere(selecting, "SelectConnection", connection)
 
     def close(self) -> None:

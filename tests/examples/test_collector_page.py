@@ -77,7 +77,8 @@ def test_every_override_point_is_on_the_page(kind: type) -> None:
 def test_links_lead_somewhere() -> None:
     """Each link names a file there is, or a heading of the page."""
     headings = {
-        re.sub(r"[^\w -]", "", line.lower()).replace(" ", "-") for line in re.findall("^## (.*)$", TEXT, re.MULTILINE)
+        re.sub(r"[^\w -]", "", line.lower()).replace(" ", "-")
+        for line in re.findall("^## (.*)$", TEXT, re.MULTILINE)
     }
     for target in re.findall(r"\]\(([^)]+)\)", TEXT):
         if target.startswith("#"):

@@ -89,7 +89,9 @@ def test_what_the_broker_refuses_stays_in_the_outbox(example: Any, answer: str) 
     assert len(dict.fromkeys(bodies)) == 2
 
 
-@pytest.mark.parametrize("answers", [["ack", "nack", "cut-after", "ack"], ["ack", {2: "unroutable"}, "cut-before", "ack"]])
+@pytest.mark.parametrize(
+    "answers", [["ack", "nack", "cut-after", "ack"], ["ack", {2: "unroutable"}, "cut-before", "ack"]]
+)
 def test_refusals_and_crashes_together_break_nothing(example: Any, answers: Any) -> None:
     """It is effectively-once under every crash schedule of a broker that refuses for a while, too."""
     broker = Broker(pika=True, answers=answers)

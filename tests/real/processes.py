@@ -55,14 +55,16 @@ class Queue:
 
 
 class Source:
-    """A JSON feed: `rows` is what it lists now."""
+    """A JSON feed: `rows` is what it lists now; `asked` is set once somebody has asked."""
 
     def __init__(self) -> None:
         self.rows: list[Any] = []
+        self.asked = threading.Event()
         source = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
+                source.asked.set()
                 body = json.dumps(source.rows).encode()
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(body)))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import json
 import signal
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -138,6 +139,37 @@ def test_a_signal_waits_for_the_confirm(
     assert process.returncode == status
     assert program.run()[0] == 0
     assert [json.loads(body)["id"] for _, body in queue.take()] == [1, 2]
+
+
+@pytest.fixture
+def silent() -> Iterator[int]:
+    """The port of a server that accepts connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def test_a_signal_does_not_wait_for_a_silent_broker(
+    silent: int, queue: Queue, source: Source, tmp_path: Path
+) -> None:
+    """While no message is on its way, as during an attempt to connect, a signal ends the process at once."""
+    source.rows = [{"id": 1, "time": "2026-11-24T10:00:00Z"}]
+    program = Program(EXAMPLES[0], queue, source, tmp_path)
+    with program.start(port=silent, broker_answer_s_max=3600) as process:
+        assert source.asked.wait(60)
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 143, said
+
+
+def test_a_silent_broker_is_given_up(silent: int, queue: Queue, source: Source, tmp_path: Path) -> None:
+    """A broker that accepts connections and says nothing is given up after the attempts configured."""
+    source.rows = [{"id": 1, "time": "2026-11-24T10:00:00Z"}]
+    program = Program(EXAMPLES[0], queue, source, tmp_path)
+    status, said = program.run(
+        port=silent, broker_answer_s_max=0.1, broker_attempts_max=3, broker_pause_s_max=0.1
+    )
+    assert (status, said.count("Retrying")) == (1, 2)
+    assert "no connection within 0.1 seconds" in said
 
 
 # -- connecting ---------------------------------------------------------------------------------------------

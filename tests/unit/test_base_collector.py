@@ -1,5 +1,6 @@
 """`BaseCollector`: its options, its life cycle and its messages, on the kit's simulated broker."""
 
+import contextlib
 import datetime
 import itertools
 import json
@@ -610,6 +611,37 @@ def test_a_signal_waits_for_the_confirm(rabbit: Rabbit) -> None:
         collector.run_collection()
     assert collector.log == []
     assert rabbit.log == ["connect localhost", "publish", "confirm", "close"]
+
+
+class Transacting(StatefulCollectorMixin, BaseCollector):
+    """Publishes two messages in a transaction of each; a signal comes while the first is on its way."""
+
+    config_spec = "state_dir :: path"
+    holds: ClassVar[bool]
+
+    def make_default_state(self) -> Any:
+        return {"sent": 0}
+
+    def start_publishing(self) -> None:
+        for number in (1, 2):
+            with (
+                self.uninterrupted() if self.holds else contextlib.nullcontext(),
+                self.state_transaction() as state,
+            ):
+                state["sent"] = number
+                self.publish_output("a.b", str(number), {})
+
+
+@pytest.mark.parametrize(("holds", "saved"), [(False, 0), (True, 1)])
+def test_a_signal_and_a_transaction(rabbit: Rabbit, tmp_path: Path, holds: bool, saved: int) -> None:
+    """A transaction that a signal ends is not saved; one in an uninterrupted block ends first, and is."""
+    kind = type("Transacting", (Transacting,), {"holds": holds})
+    rabbit.on_publish = lambda: os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(SystemExit):
+        kind({"state_dir": tmp_path / "state"}).run_collection()
+    assert [message["body"] for message in rabbit.sent] == [b"1"]
+    assert rabbit.log[-2:] == ["confirm", "close"]
+    assert kind({"state_dir": tmp_path / "state"}).load_state() == {"sent": saved}
 
 
 def test_a_second_signal_does_not_wait() -> None:
