@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator
@@ -17,6 +16,8 @@ _STDLIB = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}
 
 class Patches(ExitStack):
     """Replacements that `close()` undoes, the last first."""
+
+    _aliases: dict[int, list[tuple[ModuleType, str]]] | None = None
 
     def put(self, owner: Any, name: str, value: Any) -> None:
         """Set `owner.name` to `value` until closed."""
@@ -35,16 +36,29 @@ class Patches(ExitStack):
         """Replace `owner.name` and every alias of it that a module outside the standard library holds."""
         original = getattr(owner, name)
         self.put(owner, name, value)
-        for module in _foreign_modules():
-            for alias, bound in list(vars(module).items()):
-                if bound is original:
-                    self.put(module, alias, value)
+        for module, alias in self._aliases_of(original):
+            if vars(module).get(alias) is original:
+                self.put(module, alias, value)
+
+    def _aliases_of(self, value: Any) -> list[tuple[ModuleType, str]]:
+        """The names under which foreign modules hold `value`; all are looked up at once, at the first call."""
+        if self._aliases is None:
+            self._aliases = {}
+            for module in _foreign_modules():
+                for alias, bound in list(vars(module).items()):
+                    if callable(bound):
+                        self._aliases.setdefault(id(bound), []).append((module, alias))
+        return self._aliases.get(id(value), [])
 
 
 def _foreign_modules() -> Iterator[ModuleType]:
     for module in list(sys.modules.values()):
         path = getattr(module, "__file__", None)
-        if not isinstance(module, ModuleType) or path is None or module.__name__.startswith("collector_testkit"):
+        if (
+            not isinstance(module, ModuleType)
+            or path is None
+            or module.__name__.startswith("collector_testkit")
+        ):
             continue
         if "site-packages" in path or not path.startswith(_STDLIB):
             yield module
@@ -52,9 +66,13 @@ def _foreign_modules() -> Iterator[ModuleType]:
 
 def classes_defining(name: str, wanted: Callable[[type], bool]) -> Iterator[type]:
     """Every living class whose body defines `name`."""
-    for thing in gc.get_objects():
-        try:
-            if isinstance(thing, type) and name in vars(thing) and wanted(thing):
-                yield thing
-        except ReferenceError:
-            continue  # a dead weak proxy
+    seen = {id(object)}  # not the classes: a metaclass may make them unhashable
+    waiting: list[type] = [object]
+    while waiting:
+        found: type
+        for found in type.__subclasses__(waiting.pop()):
+            if id(found) not in seen:
+                seen.add(id(found))
+                waiting.append(found)
+                if name in vars(found) and wanted(found):
+                    yield found
