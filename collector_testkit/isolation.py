@@ -53,9 +53,12 @@ class Template:
             warnings.simplefilter("ignore", DeprecationWarning)  # CPython 3.12 warns of threads at any fork
             pid = _REAL.fork()
         if pid == 0:
-            _REAL.close(self._to)
-            _REAL.close(self._from)
-            self._serve(asked, answered)
+            try:
+                _REAL.close(self._to)
+                _REAL.close(self._from)
+                self._serve(asked, answered)
+            finally:
+                _REAL.exit(1)  # whatever happened: the copy must not go on as a second test run
         self._pid = pid
         _REAL.close(asked)
         _REAL.close(answered)
@@ -99,10 +102,12 @@ class Template:
                 _REAL.exit(0)
             pid = _REAL.fork()
             if pid == 0:
+                status = 1
                 try:
                     _send(answered, self._answer(pickle.loads(request)))
+                    status = 0
                 finally:
-                    _REAL.exit(0)
+                    _REAL.exit(status)
             _, status = _REAL.waitpid(pid, 0)
             if status:
                 _send(answered, b"")
@@ -160,9 +165,14 @@ def _note(held: dict[str, str], name: str, value: Any, module: str) -> None:
     elif isinstance(value, type):
         if value.__module__ == module:
             for inner, found in list(vars(value).items()):
-                if not isinstance(found, (type, staticmethod, classmethod, property)):
+                found = getattr(found, "__func__", found)  # of a static or a class method
+                if not isinstance(found, (type, property)):
                     _note(held, f"{name}.{inner}", found, module)
-    elif not isinstance(value, (ModuleType, FunctionType)):
+    elif isinstance(value, FunctionType):
+        defaults = [*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values()]
+        if any(isinstance(default, (dict, list, set)) for default in defaults):
+            held[name + " (its default arguments)"] = _text(defaults)
+    elif not isinstance(value, ModuleType):
         held[name] = _text(value)
 
 
