@@ -33,6 +33,8 @@ def load(scenario: Scenario) -> Program:
         UsageError: it is neither a class with `run_collection` or `run`, nor a callable, nor an entry.
     """
     given = scenario.program
+    if inspect.iscoroutinefunction(given):
+        raise _no_program(given, "it is a coroutine function, which does nothing when it is called")
     if isinstance(given, str):
         _, _, target = locate(given)
         # A console entry is called whatever it is: a class does its work when it is made.
@@ -41,6 +43,10 @@ def load(scenario: Scenario) -> Program:
         verb = next((name for name in ("run_collection", "run") if hasattr(given, name)), None)
         if verb is None:
             raise _no_program(given, "the class has neither run_collection() nor run()")
+        if inspect.iscoroutinefunction(getattr(given, verb)):
+            raise _no_program(
+                given, f"{verb}() is a coroutine function, which does nothing when it is called"
+            )
         return Program(given.__name__, _collector(given, verb, scenario), _roots(given))
     if callable(given):
         return Program(getattr(given, "__qualname__", repr(given)), given, _roots(given))
@@ -98,5 +104,5 @@ def _no_program(given: object, why: str) -> UsageError:
         f"there is no program to run: {why}",
         value=given,
         expected='a class with run_collection() or run(), a callable without arguments, or "module:function"',
-        next_step="pass the collector's class, or a function that makes it and runs it",
+        next_step="pass the collector's class, or a function that makes it and runs it (with asyncio.run if need be)",
     )
