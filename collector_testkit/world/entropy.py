@@ -1,4 +1,4 @@
-"""Entropy: random numbers, uuids and temporary names, the same for the same lifetime anywhere."""
+"""Entropy: random numbers, uuids, temporary names and process numbers, the same for the same lifetime anywhere."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from collector_testkit.world.patches import Patches
 
 __all__ = ["Entropy"]
 
+_PIDS = range(1_000, 32_768)  # what Linux gives out after boot: pid_max is 32768 by default
 _NODE = 0x02_00_00_00_00_01  # a locally administered address, as a machine without a card has
 
 
@@ -20,12 +21,17 @@ class Entropy:
 
     def __init__(self) -> None:
         self._source = random.Random(0)
+        self._pid = _PIDS[0]
 
     def open(self, patches: Patches) -> None:
         """Take the randomness of this process over until `patches` is closed."""
         patches.callback(random.setstate, random.getstate())
         patches.everywhere(os, "urandom", self._bytes)
         patches.put(random, "_urandom", self._bytes)
+        if hasattr(os, "getrandom"):  # Linux
+            patches.everywhere(os, "getrandom", lambda size, flags=0: self._bytes(size))
+        patches.everywhere(os, "getpid", lambda: self._pid)
+        patches.everywhere(os, "getppid", lambda: 1)
         seed = random.Random.seed
 
         def seeded(generator: random.Random, a: Any = None, version: int = 2) -> None:
@@ -34,7 +40,7 @@ class Entropy:
             seed(generator, a, version)
 
         patches.put(random.Random, "seed", seeded)
-        patches.put(random, "seed", lambda a=None, version=2: seeded(random._inst, a, version))  # type: ignore[attr-defined]  # CPython's shared generator
+        patches.put(random, "seed", lambda a=None, version=2: seeded(random._inst, a, version))
         for name, value in (("_generate_time_safe", None), ("_node", _NODE), ("_last_timestamp", None)):
             if hasattr(uuid, name):
                 patches.put(uuid, name, value)
@@ -45,9 +51,10 @@ class Entropy:
         """Start a lifetime's randomness at `seed`."""
         self._source = random.Random(seed)
         random.seed(self._source.getrandbits(64))
-        setattr(tempfile, "_name_sequence", None)
-        setattr(tempfile, "tempdir", None)
-        setattr(uuid, "_last_timestamp", None)
+        self._pid = self._source.choice(_PIDS)
+        tempfile._name_sequence = None  # type: ignore[attr-defined]  # tempfile's own randomness
+        tempfile.tempdir = None
+        uuid._last_timestamp = None  # type: ignore[attr-defined]  # of uuid1
 
     def _bytes(self, size: int) -> bytes:
         return self._source.randbytes(size)
