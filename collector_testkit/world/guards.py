@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
+import signal
+import subprocess
 import sys
 from typing import Any, NamedTuple
 
@@ -11,7 +14,11 @@ from collector_testkit.world.patches import Patches
 
 __all__ = ["Escape", "Guards"]
 
-_SIMPLE_WAY = "check the part of the collector that does without it, or isolate it behind a callable of your own"
+_SIMPLE_WAY = (
+    "check the part of the collector that does without it, or isolate it behind a callable of your own"
+)
+_EXIT = "end with sys.exit(), an exception or a return"
+_FETCH = "fetch with requests, urllib or http.client"
 _WAYS = {
     "sqlite3.connect": ("an SQLite database", "keep the state in a file, or pass the store in and test it apart"),
     "sqlite3.connect/handle": ("an SQLite database", "keep the state in a file"),
@@ -23,10 +30,16 @@ _WAYS = {
     "os.spawn": ("another process", _SIMPLE_WAY),
     "os.fork": ("a forked process", _SIMPLE_WAY),
     "os.forkpty": ("a forked process", _SIMPLE_WAY),
-    "socket.connect": ("a real socket", "fetch with requests, urllib or http.client, or name the callable"
-                       " that publishes as Broker(call=...)"),
+    "os._exit": ("an end without clean-up", _EXIT),
+    "os.abort": ("an end without clean-up", _EXIT),
+    "socket.connect": ("a real socket", _FETCH + ", or name the callable that publishes as Broker(call=...)"),
     "socket.sendto": ("a real socket", "name the callable that sends as Broker(call=...)"),
-    "socket.getaddrinfo": ("a real name look-up", "fetch with requests, urllib or http.client"),
+    "socket.sendmsg": ("a real socket", "name the callable that sends as Broker(call=...)"),
+    "socket.bind": ("a real socket", "check the part of the collector that does not serve"),
+    "socket.getaddrinfo": ("a real name look-up", _FETCH),
+    "socket.gethostbyname": ("a real name look-up", _FETCH),
+    "socket.gethostbyaddr": ("a real name look-up", _FETCH),
+    "socket.getnameinfo": ("a real name look-up", _FETCH),
 }  # fmt: skip
 _DISK = {
     "os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.chmod",
@@ -70,6 +83,12 @@ class Guards:
             except ImportError:
                 continue
             patches.put(module, "open", self._refuse_dbm)
+        # Before its audit event, it opens pipes, and in these pyfakefs recurses without end.
+        popen = subprocess.Popen.__init__
+        patches.put(subprocess.Popen, "__init__", self._watched("subprocess.Popen", popen))
+        for name in ("_exit", "abort"):
+            patches.everywhere(os, name, self._watched("os." + name, getattr(os, name)))
+        patches.everywhere(os, "kill", self._kill(os.kill))
 
     def refuse(self, what: str, value: str, way_out: str) -> Refused:
         """Remember a refusal, and give the exception to raise."""
@@ -82,32 +101,53 @@ class Guards:
         """Refuse what an audit event tells, if it leaves the simulated world."""
         known = _WAYS.get(event)
         if known is not None:
-            if event.startswith("socket.") and not _leaves(event, args):
-                return
             raise self.refuse(known[0], f"{event}{_short(args)}", known[1])
         if event == "open":
             path, mode, flags = args
             if isinstance(path, int) or not (_writes(mode, flags)) or str(path).startswith("/dev/"):
                 return
-            raise self.refuse("the real disk", f"open({path!r}, {mode!r})", "write with open(), os or pathlib")
+            raise self.refuse(
+                "the real disk", f"open({path!r}, {mode!r})", "write with open(), os or pathlib"
+            )
         if event in _DISK:
             raise self.refuse("the real disk", f"{event}{_short(args)}", "use open(), os, shutil or pathlib")
 
     def _refuse_dbm(self, *args: Any, **kwargs: Any) -> Any:
         raise self.refuse("a dbm database", f"dbm.open{_short(args)}", "keep the state in a plain file")
 
+    def _watched(self, event: str, original: Any) -> Any:
+        """`original`, refused while a lifetime runs as if its audit event told so."""
+
+        def refusing(*args: Any, **kwargs: Any) -> Any:
+            if self.active:
+                given = args if event.startswith("os.") else args[1:]
+                self.check(event, (*given, *kwargs.values()))
+            return original(*args, **kwargs)
+
+        return refusing
+
+    def _kill(self, original: Any) -> Any:
+        """`os.kill` of a machine on which nothing but the program runs."""
+
+        def kill(pid: int, number: int) -> None:
+            if not self.active:
+                original(pid, number)
+            elif pid != os.getpid():
+                if number:
+                    raise self.refuse("another process", f"os.kill({pid}, {number})", _SIMPLE_WAY)
+                raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
+            elif number:
+                if not callable(signal.getsignal(number)):
+                    raise self.refuse("a signal that ends the process", f"os.kill({pid}, {number})", _EXIT)
+                signal.raise_signal(number)
+
+        return kill
+
 
 def _writes(mode: Any, flags: Any) -> bool:
     if isinstance(mode, str):
         return any(letter in mode for letter in "wax+")
     return bool((flags or 0) & _WRITE)
-
-
-def _leaves(event: str, args: tuple[Any, ...]) -> bool:
-    """Whether a socket event leaves the process: pairs and local wake-up sockets of an event loop do not."""
-    if event == "socket.getaddrinfo":
-        return True
-    return getattr(args[0], "family", None) is not None
 
 
 def _short(args: tuple[Any, ...]) -> str:
