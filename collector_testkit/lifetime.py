@@ -8,17 +8,21 @@ import io
 import logging
 import os
 import signal
+import socket
 import sys
+import tempfile
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any, NamedTuple
 
 from collector_testkit.effects import Disk
-from collector_testkit.errors import EscapeError, LimitError, TestkitError
+from collector_testkit.errors import EscapeError, HarnessError, LimitError, TestkitError
 from collector_testkit.history import Lifetime
 from collector_testkit.program import Program
+from collector_testkit.world import threads
 from collector_testkit.world.guards import Escape
 from collector_testkit.world.ledger import Stop
 from collector_testkit.world.patches import Patches
@@ -26,7 +30,26 @@ from collector_testkit.world.simulated import World
 
 __all__ = ["Start", "run"]
 
-_OUTPUT_MAX = 10_000  # characters kept of what one lifetime prints
+_OUTPUT_MAX = 10_000  # bytes kept of what one lifetime prints
+_HANDLED = ("SIGABRT", "SIGCHLD", "SIGHUP", "SIGINT", "SIGPIPE", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2")
+_SIGNALS = [getattr(signal, name) for name in _HANDLED if hasattr(signal, name)]
+_TEMPORARY = ("TMPDIR", "TEMP", "TMP")
+
+
+class _Output(io.BytesIO):
+    """What one lifetime prints, as much as is kept of it."""
+
+    def write(self, data: Any) -> int:
+        room = max(0, _OUTPUT_MAX - self.tell())
+        super().write(memoryview(data)[:room])
+        return len(data)
+
+    def close(self) -> None:
+        """Stay readable: a program may close its standard output."""
+
+
+# The real ones, out of reach of the simulated ones, which replace names in other modules.
+_set_handler, _set_timer, _monotonic = signal.signal, signal.setitimer, time.monotonic
 
 
 class Start(NamedTuple):
@@ -44,24 +67,31 @@ def run(program: Program, world: World, start: Start) -> Lifetime:
     Raises:
         EscapeError: it worked past the simulated world.
         LimitError: it went past a limit: it may never end.
+        HarnessError: a thread of it works on.
     """
     world.begin(start.disk, start.tick, start.now_s, start.seed)
-    printed = io.StringIO()
+    world.clock.begin()
+    world.ledger.bottom = run.__code__
+    printed = _Output()
     with _process(world, printed) as at_exit:
         world.guards.active = True
         try:
             with _alarm(world):
                 error, site = _call(program, world, at_exit)
         finally:
+            world.clock.end()
+            world.threads, endless = threads.end(world.threads)
             world.guards.active = False
     ledger = world.ledger
     if ledger.stopped is not None:
-        raise _endless(program, ledger.stopped, len(ledger.effects), site)
+        raise _endless(program, ledger.stopped, len(ledger.effects), ledger.stopped_at)
     problem = world.problem or world.broker.refusal
     if problem is not None:
         raise problem
     if world.guards.escapes:
         raise _escaped(world.guards.escapes[0])
+    if endless is not None:
+        raise _outlived(endless)
     return Lifetime(
         tick=start.tick,
         effects=tuple(ledger.effects),
@@ -71,7 +101,7 @@ def run(program: Program, world: World, start: Start) -> Lifetime:
         observed=frozenset(world.disk.observed),
         fetched=frozenset(world.source.fetched),
         saves=tuple(ledger.saves),
-        output=printed.getvalue()[:_OUTPUT_MAX],
+        output=printed.getvalue().decode("utf-8", "replace"),
     )
 
 
@@ -92,12 +122,12 @@ def _call(program: Program, world: World, at_exit: list[Any]) -> tuple[str | Non
         except BaseException as problem:
             if isinstance(problem, KeyboardInterrupt) and world.ledger.stopped is None:
                 raise
-            error = f"{type(problem).__name__}: {problem}".splitlines()[0][:300]
+            error = _told(problem)
             site = _raised_at(problem, world)
         if world.ledger.stopped is None:
             _leave(world, at_exit)
     except Stop:
-        site = site or world.ledger.site(sys._getframe())
+        pass  # the ledger knows why, and where
     finally:
         sys.settrace(tracer)
     return error, site
@@ -105,9 +135,9 @@ def _call(program: Program, world: World, at_exit: list[Any]) -> tuple[str | Non
 
 def _leave(world: World, at_exit: list[Any]) -> None:
     """What the interpreter does at the end: join threads, run exit functions, close what is still open."""
-    for thread in threading.enumerate():
-        if thread not in _own_threads(world) and not thread.daemon:
-            thread.join(world.scenario.limits.wall_seconds_max)
+    with Patches() as patches, world.clock.waiting():
+        threads.release_pools(world.threads, patches)
+        threads.join(world.threads)
     for function, args, kwargs in reversed(at_exit):
         try:
             function(*args, **kwargs)
@@ -118,8 +148,12 @@ def _leave(world: World, at_exit: list[Any]) -> None:
     world.disk.end()
 
 
-def _own_threads(world: World) -> set[threading.Thread]:
-    return {*world.threads, threading.current_thread()}
+def _told(problem: BaseException) -> str:
+    try:
+        text = str(problem)
+    except Exception:  # the program's own class may fail here
+        text = "(its text cannot be made)"
+    return f"{type(problem).__name__}: {text}".splitlines()[0][:300]
 
 
 def _raised_at(error: BaseException, world: World) -> str | None:
@@ -135,18 +169,29 @@ def _raised_at(error: BaseException, world: World) -> str | None:
 
 # -- what a process owns ----------------------------------------------------------------------------------
 @contextmanager
-def _process(world: World, printed: io.StringIO) -> Iterator[list[Any]]:
-    """A process's own things: arguments, environment, directory, standard streams, logging, exit functions."""
+def _process(world: World, printed: io.BytesIO) -> Iterator[list[Any]]:
+    """A process's own things: arguments, environment, standard streams, hooks, handlers, exit functions."""
     scenario, at_exit = world.scenario, list[Any]()
-    with Patches() as patches, redirect_stdout(printed), redirect_stderr(printed), warnings.catch_warnings():
+    output = io.TextIOWrapper(printed, "utf-8", "backslashreplace", write_through=True)
+    with Patches() as patches, redirect_stdout(output), redirect_stderr(output), warnings.catch_warnings():
         patches.put(sys, "argv", [world.program_name, *scenario.argv])
-        patches.put(sys, "stdin", io.StringIO())
+        patches.put(sys, "stdin", io.TextIOWrapper(io.BytesIO(), "utf-8"))
+        patches.put(sys, "path", sys.path[:])
         patches.put(sys, "dont_write_bytecode", True)
+        patches.put(sys, "excepthook", sys.__excepthook__)
+        patches.put(sys, "unraisablehook", sys.__unraisablehook__)
+        patches.put(threading, "excepthook", threading.__excepthook__)
         patches.put(atexit, "register", _registrar(at_exit))
         patches.put(atexit, "unregister", lambda function: None)
         patches.callback(_restore_environment, dict(os.environ))
         os.environ.update(scenario.env)
+        if not any(name in scenario.env for name in _TEMPORARY):
+            # Not looked for: that would leave a file at a kill in the very middle of it.
+            patches.put(tempfile, "tempdir", "/tmp")
+        patches.callback(socket.setdefaulttimeout, socket.getdefaulttimeout())
+        patches.callback(_restore_handlers, [(number, signal.getsignal(number)) for number in _SIGNALS])
         patches.callback(_restore_logging, _logging())
+        patches.put(logging.root.manager, "disable", 0)
         logging.root.handlers = []
         logging.root.setLevel(logging.WARNING)
         warnings.simplefilter("ignore")
@@ -165,6 +210,12 @@ def _restore_environment(environment: dict[str, str]) -> None:
     if os.environ != environment:
         os.environ.clear()
         os.environ.update(environment)
+
+
+def _restore_handlers(handlers: list[tuple[int, Any]]) -> None:
+    for number, handler in handlers:
+        if signal.getsignal(number) is not handler and threading.current_thread() is threading.main_thread():
+            _set_handler(number, handler)
 
 
 _LoggerState = tuple[logging.Logger, list[logging.Handler], int, bool, bool]
@@ -188,7 +239,7 @@ def _restore_logging(before: list[_LoggerState]) -> None:
                 logger.removeHandler(handler)
     for logger, handlers, level, propagate, disabled in before:
         logger.handlers, logger.propagate, logger.disabled = handlers, propagate, disabled
-        if logger.level != level:
+        if logger.level != level or logger is logging.root:  # which forgets what logging.disable() did
             logger.setLevel(level)
 
 
@@ -199,17 +250,22 @@ def _alarm(world: World) -> Iterator[None]:
         yield
         return
     limit_s = world.scenario.limits.wall_seconds_max
+    began_s = _monotonic()
 
     def ring(number: int, frame: Any) -> None:
-        world.ledger.stop(f"{limit_s:g} seconds of real time")
+        sites = map(world.ledger.site, (frame, *threads.running(world.threads).values()))
+        world.ledger.stop(f"{limit_s:g} seconds of real time", next(filter(None, sites), None))
 
-    previous = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, limit_s)
+    handler = _set_handler(signal.SIGALRM, ring)
+    left_s, interval_s = _set_timer(signal.ITIMER_REAL, limit_s)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
+        _set_timer(signal.ITIMER_REAL, 0)
+        _set_handler(signal.SIGALRM, handler)
+        if left_s:  # somebody else's alarm, as of pytest-timeout
+            passed_s = _monotonic() - began_s
+            _set_timer(signal.ITIMER_REAL, max(left_s - passed_s, 0.001), interval_s)
 
 
 # -- refusals ---------------------------------------------------------------------------------------------
@@ -235,4 +291,13 @@ def _escaped(escape: Escape) -> EscapeError:
         value=f"{escape.value} at {escape.site or 'an unknown line'}",
         expected="work on the fake disk, the feeds and the broker only, so that a crash can be played",
         next_step=escape.way_out,
+    )
+
+
+def _outlived(thread: threading.Thread) -> HarnessError:
+    return HarnessError(
+        "a thread of the program works on after the program's end, and cannot be ended",
+        value=thread.name,
+        expected="threads that end with the program, or that sleep or wait then",
+        next_step="let it catch Exception, not everything, so that the end of the process can be played",
     )

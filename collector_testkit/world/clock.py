@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import queue
 import selectors
+import signal
+import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import time_machine
@@ -13,12 +19,21 @@ from collector_testkit.world.patches import Patches
 
 __all__ = ["Clock"]
 
+_SINCE_BOOT = {
+    getattr(time, name)
+    for name in ("CLOCK_MONOTONIC", "CLOCK_MONOTONIC_RAW", "CLOCK_BOOTTIME")
+    if hasattr(time, name)
+}
+_GRACE_S = 0.02  # real seconds after which a thread that has not moved is taken to wait
+_sleep = time.sleep  # the real one
+
 
 class Clock:
-    """Wall clock, monotonic clock and sleep of the simulated machine.
+    """Wall clock, monotonic clock, sleep and alarm of the simulated machine.
 
     time-machine sets the wall clock; it leaves `time.monotonic`, `time.perf_counter` and `time.sleep`
-    alone, so they follow here. `on_sleep` gets the simulated seconds of each sleep.
+    alone, so they follow here. `on_sleep` gets the simulated seconds of each sleep. Threads that were there
+    before, a test runner's own, really wait.
     """
 
     def __init__(self, on_sleep: Callable[[float], None]) -> None:
@@ -26,20 +41,49 @@ class Clock:
         self._on_sleep = on_sleep
         self._travel: Any = None
         self._machine: Any = None
+        self._strangers: frozenset[int | None] = frozenset()
+        self._threads = 1
+        self._sleeping: dict[int, float] = {}
+        self._lifetime = 0
+        self._rings_at_s: float | None = None
+        self._handler: Any = signal.SIG_DFL
 
     def open(self, patches: Patches) -> None:
         """Take the clocks of this process over until `patches` is closed."""
+        threads = {thread.ident for thread in threading.enumerate()}
+        self._threads = len(threads)
+        self._strangers = frozenset(threads - {threading.get_ident()})
         self._machine = time_machine.travel(self.now_s, tick=False)
         self._travel = self._machine.start()
         patches.callback(self._machine.stop)
         # Neither clock says when it began: this machine was started an hour before the first tick.
         boot_s = self.now_s - 3600.0
-        patches.everywhere(time, "sleep", self.sleep)
+        patches.everywhere(time, "sleep", self._ours(self.sleep, _sleep))
         for name in ("monotonic", "perf_counter"):
             patches.everywhere(time, name, lambda: self.now_s - boot_s)
             patches.everywhere(time, f"{name}_ns", lambda: int((self.now_s - boot_s) * 10**9))
+        for module, alias in ((queue, "time"), (threading, "_time")):
+            patches.put(module, alias, time.monotonic)
+        for name, unit in (("clock_gettime", 1.0), ("clock_gettime_ns", 10**9)):
+            patches.everywhere(time, name, self._get_time(getattr(time, name), boot_s, unit))
+        # An event loop sleeps by waiting for its selector; events, queues and barriers by a condition.
         select = selectors.DefaultSelector.select
-        patches.put(selectors.DefaultSelector, "select", self._select(select))
+        patches.put(selectors.DefaultSelector, "select", self._ours(self._select(select), select))
+        wait = threading.Condition.wait
+        patches.put(threading.Condition, "wait", self._ours(self._wait(wait), wait))
+        patches.everywhere(signal, "alarm", lambda seconds: -int(-self._set_alarm(seconds) // 1))
+        patches.everywhere(signal, "setitimer", self._set_timer)
+        patches.everywhere(signal, "signal", self._set_handler(signal.signal))
+
+    def begin(self) -> None:
+        """Start a lifetime, with no alarm set."""
+        self._threads = threading.active_count()
+        self._sleeping.clear()
+        self._rings_at_s, self._handler = None, signal.SIG_DFL
+
+    def end(self) -> None:
+        """End the lifetime: a thread that still sleeps or waits ends when it wakes."""
+        self._lifetime += 1
 
     def move_to(self, now_s: float) -> None:
         """Set the time, in seconds since the epoch."""
@@ -58,17 +102,133 @@ class Clock:
         """
         if seconds < 0:
             raise ValueError("sleep length must be non-negative")
+        self._wait_until(self.now_s + seconds, _sleep)
+
+    def _pass_until(self, then_s: float) -> None:
+        """Let time pass; an alarm that is due rings on the way."""
+        if self._rings_at_s is not None and self._rings_at_s <= then_s:
+            self._move_by(self._rings_at_s - self.now_s)
+            self._ring()
+        if then_s > self.now_s:
+            self._move_by(then_s - self.now_s)
+
+    def _move_by(self, seconds: float) -> None:
         self.move_to(self.now_s + seconds)
         self._on_sleep(float(seconds))
 
+    def _get_time(self, original: Any, boot_s: float, unit: float) -> Any:
+        def get_time(clock: int) -> Any:
+            return type(unit)((self.now_s - boot_s) * unit) if clock in _SINCE_BOOT else original(clock)
+
+        return get_time
+
+    # -- waiting --------------------------------------------------------------------------------------
+    def _ours(self, simulated: Any, real: Any) -> Any:
+        """`simulated` in threads of the program, `real` in all others."""
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return (real if threading.get_ident() in self._strangers else simulated)(*args, **kwargs)
+
+        return call
+
+    def _wait_until(self, then_s: float, woken: Callable[[float], Any]) -> Any:
+        """Wait until `woken`, which is given real seconds to wait, tells so, or until simulated time has come.
+
+        Time passes only when every thread of the program waits, and to the earliest end of these waits.
+        """
+        if threading.active_count() <= self._threads and then_s < math.inf:
+            # Nothing can wake the only thread before its time.
+            answer = woken(0)
+            if not answer:
+                self._pass_until(then_s)
+            return answer
+        with self.waiting(then_s):
+            while True:
+                before = self._places()
+                answer = self._mortal(woken, _GRACE_S)
+                if answer or self.now_s >= then_s:
+                    return answer
+                if then_s < math.inf and self._is_next(then_s) and before == self._places():
+                    self._pass_until(then_s)
+                    return answer
+
+    @contextmanager
+    def waiting(self, then_s: float = math.inf) -> Iterator[None]:
+        """This thread waits, in simulated time until `then_s`."""
+        me = threading.get_ident()
+        self._sleeping[me] = then_s
+        try:
+            yield
+        finally:
+            self._sleeping.pop(me, None)
+
+    def _is_next(self, then_s: float) -> bool:
+        return then_s <= min(self._sleeping.values())
+
+    def _mortal(self, wait: Any, *args: Any) -> Any:
+        """Wait really; a thread that wakes after the lifetime's end has died with its process."""
+        lifetime = self._lifetime
+        answer = wait(*args)
+        if lifetime != self._lifetime:
+            raise SystemExit
+        return answer
+
+    def _places(self) -> dict[int, tuple[int, int]]:
+        """Where each thread of the program stands that is not asleep."""
+        frames = sys._current_frames().items()
+        apart = self._strangers | self._sleeping.keys()
+        return {ident: (id(frame), frame.f_lasti) for ident, frame in frames if ident not in apart}
+
     def _select(self, original: Any) -> Any:
         def select(selector: Any, timeout: float | None = None) -> Any:
-            # An event loop sleeps by waiting for its selector: nothing else can wake a lone process.
             if timeout is None or timeout <= 0:
                 return original(selector, timeout)
-            ready = original(selector, 0)
-            if not ready:
-                self.sleep(timeout)
-            return ready
+            return self._wait_until(self.now_s + timeout, lambda real_s: original(selector, real_s))
 
         return select
+
+    def _wait(self, original: Any) -> Any:
+        def wait(condition: Any, timeout: float | None = None) -> Any:
+            if (timeout is not None and timeout <= 0) or not condition._is_owned():
+                return original(condition, timeout)
+            # As CPython does it, but for the clock; in turns of its own `wait` a notification could be lost.
+            waiter = threading.Lock()
+            waiter.acquire()
+            condition._waiters.append(waiter)
+            held, woken = condition._release_save(), False
+            try:
+                then_s = math.inf if timeout is None else self.now_s + timeout
+                woken = self._wait_until(then_s, lambda real_s: waiter.acquire(timeout=real_s))
+            finally:
+                condition._acquire_restore(held)
+                if not woken and waiter in condition._waiters:
+                    condition._waiters.remove(waiter)
+            return woken
+
+        return wait
+
+    # -- the alarm ------------------------------------------------------------------------------------
+    def _set_alarm(self, seconds: float) -> float:
+        """Set the alarm, or with 0 take it back; the seconds that were left of the last one."""
+        left = 0.0 if self._rings_at_s is None else max(0.0, self._rings_at_s - self.now_s)
+        self._rings_at_s = self.now_s + seconds if seconds else None
+        return left
+
+    def _set_timer(self, which: int, seconds: float, interval: float = 0.0) -> tuple[float, float]:
+        return (self._set_alarm(seconds) if which == signal.ITIMER_REAL else 0.0, 0.0)
+
+    def _set_handler(self, original: Any) -> Any:
+        def set_handler(number: int, handler: Any) -> Any:
+            if number != signal.SIGALRM:
+                return original(number, handler)
+            handler, self._handler = self._handler, handler
+            return handler
+
+        return set_handler
+
+    def _ring(self) -> None:
+        self._rings_at_s = None
+        if callable(self._handler):
+            self._handler(signal.SIGALRM, None)
+        elif self._handler == signal.SIG_DFL:
+            raise SystemExit(128 + signal.SIGALRM)  # as a shell tells it

@@ -35,6 +35,8 @@ class Ledger:
         self.saves: list[int] = []
         self.spans_seen = False
         self.stopped: str | None = None
+        self.stopped_at: str | None = None
+        self.bottom: CodeType | None = None
         self._effects_max = effects_max
         self.is_program = is_program
         self._known: dict[CodeType, bool] = {}
@@ -45,7 +47,7 @@ class Ledger:
         """Forget the last lifetime."""
         self.effects = []
         self.saves = []
-        self.stopped = None
+        self.stopped = self.stopped_at = None
         self._spans.clear()
         self._counts.clear()
 
@@ -68,9 +70,10 @@ class Ledger:
         self.effects.append(Effect(kind, target, site, span, changes, torn, message, confirmed, seconds))
 
     # -- limits ---------------------------------------------------------------------------------------
-    def stop(self, why: str) -> None:
+    def stop(self, why: str, site: str | None = None) -> None:
         """End the program here, whatever it catches: each further line of it raises again."""
-        self.stopped = self.stopped or why
+        if self.stopped is None:
+            self.stopped, self.stopped_at = why, site or self.site(sys._getframe(1))
         frame: FrameType | None = sys._getframe(1)
         while frame is not None and not frame.f_code.co_filename.startswith(_KIT + "lifetime"):
             if not frame.f_code.co_filename.startswith(_KIT):
@@ -90,6 +93,8 @@ class Ledger:
                 mine = known[code] = self.is_program(code.co_filename)
             if mine:
                 return f"{code.co_filename}:{frame.f_lineno}"
+            if code is self.bottom:
+                break  # what stands below is whoever checks the program
             frame = frame.f_back
         return None
 

@@ -1,0 +1,85 @@
+"""Threads: those a program started, and their end with its process.
+
+Knows CPython's threads; must not know programs. `known` are threads that are none of the program's.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import thread as pools  # here, so that no fake disk is there when it is loaded
+from types import FrameType
+
+from collector_testkit.world.patches import Patches
+
+__all__ = ["end", "join", "release_pools", "running"]
+
+_PATIENCE_S = 0.03  # real seconds that a thread gets to see its end
+_POLL_S = 0.001
+_BUSY_S = 0.002  # of processor time within _PATIENCE_S: less, and the thread waits
+
+# The real ones, out of reach of the simulated clock, which replaces names in other modules.
+_sleep, _monotonic, _clock = time.sleep, time.monotonic, time.clock_gettime
+
+
+def running(known: frozenset[threading.Thread]) -> dict[int, FrameType]:
+    """The frame of each thread of the program but the current one, by ident."""
+    mine = {thread.ident for thread in known if thread.is_alive()} | {threading.get_ident()}
+    return {ident: frame for ident, frame in sys._current_frames().items() if ident not in mine}
+
+
+def join(known: frozenset[threading.Thread]) -> None:
+    """Wait for the threads that keep a process alive.
+
+    Not with `Thread.join`: it takes a thread for ended when an exception comes out of a signal handler.
+    """
+    for thread in threading.enumerate():
+        while thread.ident in running(known) and not thread.daemon:
+            _sleep(_POLL_S)
+
+
+def release_pools(known: frozenset[threading.Thread], patches: Patches) -> None:
+    """Let idle workers of thread pools go, as the interpreter does before it joins threads."""
+    waiting = dict(pools._threads_queues)
+    workers = [thread for thread in waiting if thread.ident in running(known)]
+    if workers:
+        patches.put(pools, "_shutdown", True)
+        for worker in workers:
+            waiting[worker].put(None)
+
+
+def end(known: frozenset[threading.Thread]) -> tuple[frozenset[threading.Thread], threading.Thread | None]:
+    """End what is left of the program's threads, as the end of its process does.
+
+    Returns `known` with those that wait for ever, which is harmless, and one that cannot be ended.
+    """
+    left = running(known)
+    if not left:
+        return known, None
+    spent_s = {ident: _processor_s(ident) for ident in left}
+    _wait(lambda: not running(known))
+    busy = [ident for ident in running(known) if _processor_s(ident) - spent_s.get(ident, 0.0) > _BUSY_S]
+    for ident in busy:
+        # Only where it is seen at once: CPython 3.11 does not clear the flag for a thread that waits.
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(SystemExit))
+    if busy:
+        _wait(lambda: not running(known).keys() & busy)
+    alive = [thread for thread in threading.enumerate() if thread.ident in running(known)]
+    return known | set(alive), next((thread for thread in alive if thread.ident in busy), None)
+
+
+def _wait(over: Callable[[], bool]) -> None:
+    until_s = _monotonic() + _PATIENCE_S
+    while not over() and _monotonic() < until_s:
+        _sleep(_POLL_S)
+
+
+def _processor_s(ident: int) -> float:
+    """Processor time the thread has used, in seconds; 0 where the system does not tell."""
+    try:
+        return _clock(time.pthread_getcpuclockid(ident))
+    except (AttributeError, OSError):
+        return 0.0
