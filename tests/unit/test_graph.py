@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from collector_testkit import laws
@@ -78,6 +78,12 @@ def lifetimes(draw: st.DrawFn, tick: int, worlds: list[int | None]) -> Node:
         littered=draw(st.booleans()) and draw(st.booleans()),
         oversized=draw(st.booleans()) and draw(st.booleans()),
     )
+
+
+def one_that_publishes_backwards() -> Graph:
+    """A collector that publishes b before a, again and again."""
+    lifetime = Node(0, 1, True, (Mark(1, "publish", 4),), (), (Exit(None, 0, False),), ())
+    return Graph([lifetime], make_alphabet(), LAST_TICK)
 
 
 def marks_within(effects: int) -> st.SearchStrategy[Mark]:
@@ -182,6 +188,7 @@ def test_broken() -> None:
     verdicts: set[tuple[str, str, bool]] = set()
 
     @SAME_EVERY_TIME
+    @example(one_that_publishes_backwards())
     @given(graphs())
     def compare(graph: Graph) -> None:
         for law in LAWS:
