@@ -7,6 +7,7 @@ from collections.abc import Collection
 from typing import Any, Protocol, cast
 
 from stateful_mixin._errors import ConfigError, four_parts
+from stateful_mixin._parts import Parts
 from stateful_mixin._unpickler import AllowingUnpickler, WaryUnpickler
 
 
@@ -30,18 +31,19 @@ class PickleCodec:
         self._protocol = protocol
         self._allowed = allowed
 
-    def dumps(self, state: Any) -> bytes:
+    def encode(self, state: Any) -> Parts:
         """Return the pickle of `state`.
 
         Raises:
             UntrustedStateError: It holds what is not allowed, so that it could not be loaded again.
         """
-        content = pickle.dumps(state, self._protocol)
+        parts = Parts()
+        pickle.Pickler(parts, self._protocol).dump(state)
         if self._allowed is not None:
-            self.loads(content)
-        return content
+            self.decode(parts.join())
+        return parts
 
-    def loads(self, content: bytes, start: int = 0, **kwargs: Any) -> Any:
+    def decode(self, content: bytes, start: int = 0, **kwargs: Any) -> Any:
         """Return the state pickled in `content` from `start` on; `kwargs` as for `pickle.Unpickler`.
 
         Raises:
@@ -59,7 +61,7 @@ class JsonCodec:
 
     name = "json"
 
-    def dumps(self, state: Any) -> bytes:
+    def encode(self, state: Any) -> Parts:
         """Return `state` as JSON, in ASCII.
 
         Raises:
@@ -68,9 +70,9 @@ class JsonCodec:
         text = json.dumps(state, allow_nan=False)
         if json.loads(text) != state:
             raise ValueError("JSON would change this state: make tuples lists, and all keys text")
-        return text.encode("ascii")
+        return Parts(text.encode("ascii"))
 
-    def loads(self, content: bytes) -> Any:
+    def decode(self, content: bytes) -> Any:
         """Return the state that `content` holds."""
         return json.loads(content)
 
@@ -84,7 +86,7 @@ class CustomCodec:
         """Use the two functions of `codec`."""
         self._codec = codec
 
-    def dumps(self, state: Any) -> bytes:
+    def encode(self, state: Any) -> Parts:
         """Return what the codec makes of `state`.
 
         Raises:
@@ -93,9 +95,9 @@ class CustomCodec:
         content = self._codec.dumps(state)
         if not isinstance(content, bytes):
             raise TypeError(f"state_codec.dumps() gave {type(content).__name__}, not bytes")
-        return content
+        return Parts(content)
 
-    def loads(self, content: bytes) -> Any:
+    def decode(self, content: bytes) -> Any:
         """Return what the codec makes of `content`."""
         return self._codec.loads(content)
 

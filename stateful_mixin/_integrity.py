@@ -2,7 +2,7 @@
 
 A state file is a header and a payload. The header, big-endian: the magic number (8 bytes), the version of
 this layout (1), the codec's name in ASCII filled up with NULs (7), the payload's length (8) and the CRC-32
-(4) of the header so far and the payload. A file without a header is *bare*: all of it is payload.
+(4) of the payload followed by the header so far. A file without a header is *bare*: all of it is payload.
 
 The checksum is against accidents. Against malice no checksum kept beside the data helps; `_trust` does.
 """
@@ -32,10 +32,10 @@ class Payload(NamedTuple):
     version: int = VERSION
 
 
-def make_header(codec: str, payload: bytes) -> bytes:
-    """Return the header that goes before `payload`; `codec` is at most 7 ASCII characters."""
-    start = _START.pack(_MAGIC, VERSION, codec.encode("ascii"), len(payload))
-    return start + _CHECKSUM.pack(zlib.crc32(payload, zlib.crc32(start)))
+def make_header(codec: str, size: int, checksum: int) -> bytes:
+    """Return the header for a payload of `size` bytes and that CRC-32; `codec` is at most 7 ASCII characters."""
+    start = _START.pack(_MAGIC, VERSION, codec.encode("ascii"), size)
+    return start + _CHECKSUM.pack(zlib.crc32(start, checksum))
 
 
 def find_payload(content: bytes) -> Payload:
@@ -63,7 +63,7 @@ def find_payload(content: bytes) -> Payload:
 
 def _checksum(content: bytes) -> int:
     view = memoryview(content)
-    return zlib.crc32(view[HEADER_SIZE:], zlib.crc32(view[: _START.size]))
+    return zlib.crc32(view[: _START.size], zlib.crc32(view[HEADER_SIZE:]))
 
 
 def _resembles_header(content: bytes) -> bool:

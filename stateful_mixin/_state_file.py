@@ -33,6 +33,7 @@ from stateful_mixin._errors import (
 )
 from stateful_mixin._integrity import VERSION, Payload, find_payload, make_header
 from stateful_mixin._lock import hold_lock
+from stateful_mixin._parts import Parts
 
 _LOGGER = logging.getLogger(__name__)
 _PYTHON2_START = b"\x80\x02"  # the pickle protocol that was Python 2's highest
@@ -115,8 +116,8 @@ class StateFile:
         started = time.perf_counter()
         with self._saving(left="the previous state is untouched"):
             # Encoded in memory first, so that a state that cannot be touches no disk.
-            payload = self.codec.dumps(state)
-            parts = [make_header(self.codec.name, payload), payload] if self.has_header else [payload]
+            payload = self.codec.encode(state)
+            header = self._make_header(payload)
             self._make_directory()
         with (
             self._saving(left="the previous state is untouched"),
@@ -124,13 +125,13 @@ class StateFile:
         ):
             if self.is_locked:
                 hold_lock(directory, self.path)
-            replace_file(directory, self.path.name, parts)
+            replace_file(directory, self.path.name, payload.after(header))
             with self._saving(left="the new state is in place, but a power loss may undo it"):
                 sync_directory(directory)
         _LOGGER.info(
             "Saved the state to %s: %d bytes in %.1f ms",
             self.path,
-            sum(map(len, parts)),
+            len(header) + payload.size,
             (time.perf_counter() - started) * 1000,
         )
 
@@ -159,6 +160,9 @@ class StateFile:
         if not exists(self.path):
             make_directory(self.path.parent)
 
+    def _make_header(self, payload: Parts) -> bytes:
+        return make_header(self.codec.name, payload.size, payload.checksum) if self.has_header else b""
+
     def _require_own(self, payload: Payload) -> None:
         """Refuse whole files that this program is wrong for; a default state would hide its mistake."""
         codec = payload.codec
@@ -177,10 +181,10 @@ class StateFile:
     def _decode_payload(self, payload: Payload, hooks: Python2Hooks) -> Any:
         content, start = payload.content, payload.start
         if not isinstance(self.codec, PickleCodec):
-            return self.codec.loads(content[start:])
+            return self.codec.decode(content[start:])
         if payload.codec is None and content.startswith(_PYTHON2_START):
-            return hooks.adjust(self.codec.loads(content, **hooks.load_kwargs()))
-        return self.codec.loads(content, start)
+            return hooks.adjust(self.codec.decode(content, **hooks.load_kwargs()))
+        return self.codec.decode(content, start)
 
     def _no_state(self, exc: BaseException) -> str:
         return four_parts(
