@@ -105,6 +105,19 @@ class Runner:
             lived.append(done)
         return History(schedule, tuple(lived), self._settled(schedule, lived))
 
+    def starts(self, history: History) -> list[Start]:
+        """Where each lifetime of a history began."""
+        disk, now_s = dict(self.start), self.scenario.tick_time(0)
+        starts: list[Start] = []
+        for step, lifetime in zip(history.schedule, history.lifetimes, strict=True):
+            now_s = max(now_s, self.scenario.tick_time(step.tick))
+            starts.append(self.starting(dict(disk), step.tick, now_s))
+            for effect in lifetime.effects:
+                apply(disk, effect.changes)
+                now_s += effect.seconds
+            apply(disk, lifetime.torn)
+        return starts
+
     def _settled(self, schedule: Schedule, lived: Sequence[Lifetime]) -> bool:
         """Whether a history ends with two completed lifetimes, after the source's last tick, that publish nothing."""
         return len(lived) >= 2 and all(

@@ -9,6 +9,7 @@ import sysconfig
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 from pyfakefs.fake_filesystem import FakeFilesystem
 from pyfakefs.fake_filesystem_unittest import Patcher
@@ -49,8 +50,8 @@ class World:
         self.scenario = scenario
         self.ledger = Ledger(effects_max=limits.effects_max, is_program=is_program)
         self.source = Source(scenario)
-        self.broker = FakeBroker(scenario.broker, self.ledger.emit)
-        self.clock = Clock(lambda seconds: self.ledger.emit("sleep", "clock", seconds=seconds))
+        self.broker = FakeBroker(scenario.broker, self.emit)
+        self.clock = Clock(lambda seconds: self.emit("sleep", "clock", seconds=seconds))
         self.entropy = Entropy()
         self._wire = Wire(self._handle)
         self.guards = Guards(self.ledger.site)
@@ -77,20 +78,28 @@ class World:
         for name in ("requests", "encodings.idna", "pika"):  # a real disk is needed to import them
             _import_if_there(name)
         self.clock.now_s = scenario.tick_time(0)
-        fs = self._fs or self._new_fs(patches)
-        fs.shuffle_listdir_results = False
-        self._fs = fs
-        self.disk = FakeDisk(
-            fs, self.ledger.emit, self.clock.now_ns, file_bytes_max=scenario.limits.file_bytes_max,
-            stop=self.ledger.stop,
-        )  # fmt: skip
-        self._fill(fs)
+        self._put_up_disk(patches)
         self.clock.open(patches)
         self.entropy.open(patches)
         self._wire.open()
         patches.callback(self._wire.close)
         self.broker.open(patches)
         self.ledger.watch(patches)
+        self._watch(patches)
+
+    def _put_up_disk(self, patches: Patches) -> None:
+        """Make the disk and put the scenario's files on it."""
+        fs = self._fs or self._new_fs(patches)
+        fs.shuffle_listdir_results = False
+        self._fs = fs
+        self.disk = FakeDisk(
+            fs, self.ledger.emit, self.clock.now_ns, file_bytes_max=self.scenario.limits.file_bytes_max,
+            stop=self.ledger.stop,
+        )  # fmt: skip
+        self._fill(fs)
+
+    def _watch(self, patches: Patches) -> None:
+        """Follow the disk, and refuse what would go past it."""
         self.guards.open(patches)
         Hooks(self.disk).open(patches)
         self.disk.tree.scan()
@@ -143,14 +152,21 @@ class World:
         reply = self.broker.answer(request)
         if reply is not None:
             return reply
-        reply = self.source.answer(request)
+        reply = self._ask_source(request)
         if reply is None:
             asked = f"{request.method} {request.url.partition('?')[0]}"
             way_out = f'answer it: Scenario(routes={{"{asked}": ...}}), or add a feed'
             refused = self.guards.refuse("an unexpected request", f"{request.method} {request.url}", way_out)
             raise ConnectionRefusedError(str(refused))
-        self.ledger.emit("request", f"{request.method} {request.url}")
+        self.emit("request", f"{request.method} {request.url}")
         return reply
+
+    def _ask_source(self, request: HttpRequest) -> HttpReply | None:
+        return self.source.answer(request)
+
+    def emit(self, kind: str, target: str, **more: Any) -> None:
+        """Do one effect on the broker, the source or the clock, and write it down."""
+        self.ledger.emit(kind, target, **more)
 
 
 def _import_if_there(name: str) -> None:

@@ -1,0 +1,160 @@
+"""Comparison: one lifetime as it was simulated, held against the same lifetime of a real process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from collector_testkit.effects import Disk, Effect, Message, apply
+from collector_testkit.history import Cut, History, Lifetime, Step
+from collector_testkit.lifetime import Start
+from collector_testkit.real.namespace import Layers
+from collector_testkit.real.process import END, Processes, disk_below, expected_below, write_disk
+from collector_testkit.real.server import Server
+from collector_testkit.real.trace import KernelEffect
+
+__all__ = ["Bench", "Confirmation", "Expected", "expected_of"]
+
+_UNSEEN = ("sleep", "confirm")  # effects that no system call of the process makes
+
+
+class Confirmation(NamedTuple):
+    """What real processes said of a schedule: "confirmed", "disagrees" or "not-checked", and the details."""
+
+    outcome: str
+    details: tuple[str, ...] = ()
+    kills: int = 0
+
+    def __str__(self) -> str:
+        if self.outcome == "confirmed":
+            return "confirmed with real processes, a real disk and a real SIGKILL"
+        return f"{self.outcome}: " + "; ".join(self.details)
+
+
+class Expected(NamedTuple):
+    """One lifetime as it was simulated: the disk and the messages that reached the broker, after it."""
+
+    start: Start
+    step: Step
+    lifetime: Lifetime
+    disk: Disk
+    messages: tuple[Message, ...]
+
+
+def expected_of(history: History, starts: Sequence[Start]) -> list[Expected]:
+    """What a simulated history says of each of its lifetimes; `starts` are where they began."""
+    steps = zip(starts, history.schedule, history.lifetimes, strict=True)
+    return [_expected(start, step, lifetime) for start, step, lifetime in steps]
+
+
+def _expected(start: Start, step: Step, lifetime: Lifetime) -> Expected:
+    disk = dict(start.disk)
+    for effect in lifetime.effects:
+        apply(disk, effect.changes)
+    apply(disk, lifetime.torn)
+    return Expected(start, step, lifetime, disk, tuple(_messages(step, lifetime)))
+
+
+def _messages(step: Step, lifetime: Lifetime) -> list[Message]:
+    effects = lifetime.effects
+    last = max((i for i, effect in enumerate(effects) if effect.kind == "confirm"), default=-1)
+    dropped = step.cut is not None and step.cut.dropped
+    return [
+        effect.message
+        for index, effect in enumerate(effects)
+        if effect.message is not None and (effect.confirmed or index < last or not dropped)
+    ]
+
+
+class Bench:
+    """What real lifetimes need: processes, a disk and a server."""
+
+    def __init__(self, processes: Processes, layers: Layers, server: Server) -> None:
+        self._processes, self._layers, self._server = processes, layers, server
+
+    def put(self, disk: Disk) -> None:
+        """Make the real disk hold `disk`."""
+        write_disk(self._layers, disk)
+
+    def differs(self, one: Expected) -> list[str]:
+        """Live one lifetime for real, on the disk as it is; how it differs from the simulated one."""
+        self._server.source.tick = one.start.tick
+        self._server.published.clear()
+        whole = self._processes.live(one.start)
+        differences = _different_effects(_visible(one.lifetime), whole.effects)
+        if differences:
+            return differences
+        if one.step.cut is not None:
+            self._kill(one, whole.effects)
+        else:
+            self._server.acknowledge_all()
+            told = whole.told
+            if told is not None and told.outcome != one.lifetime.outcome:
+                differences.append(f"it {told.outcome} ({told.error}), simulated {one.lifetime.outcome}")
+        return differences + self._different_worlds(one)
+
+    def kills(self, start: Start, lifetime: Lifetime) -> tuple[int, list[str]]:
+        """Kill a lifetime for real at every crash point; how many kills, and how their worlds differ."""
+        self._server.source.tick = start.tick
+        self.put(start.disk)
+        whole = self._processes.live(start)
+        differences = _different_effects(_visible(lifetime), whole.effects)
+        if differences:
+            return 0, differences
+        for done in _crash_points(lifetime):
+            cut = lifetime._replace(effects=lifetime.effects[:done], undone=lifetime.effects[done:])
+            one = _expected(start, Step(start.tick, Cut(done)), cut)
+            self._kill(one, whole.effects)
+            differences += [f"killed after {done} effects: {text}" for text in self._different_worlds(one)]
+        return len(_crash_points(lifetime)), differences
+
+    def _kill(self, one: Expected, effects: Sequence[KernelEffect]) -> None:
+        """Run a lifetime again from where it began, and kill it where it was killed."""
+        assert one.step.cut is not None
+        done = sum(effect.kind not in _UNSEEN for effect in one.lifetime.effects)
+        self.put(one.start.disk)
+        self._server.published.clear()
+        self._processes.live(one.start, (*effects, END)[done])
+        if one.step.cut.dropped:
+            self._server.drop_unconfirmed()
+
+    def _different_worlds(self, one: Expected) -> list[str]:
+        real, simulated = disk_below(self._layers), expected_below(self._layers, one.disk)
+        differences = [
+            f"{path} is {_shown(real.get(path))} for real, {_shown(simulated.get(path))} simulated"
+            for path in sorted({*real, *simulated})
+            if real.get(path) != simulated.get(path)
+        ]
+        sent = [message for message, _ in self._server.published]
+        if sent != list(one.messages):
+            differences.append(f"{len(sent)} messages arrived for real, {len(one.messages)} simulated")
+        return differences
+
+
+def _visible(lifetime: Lifetime) -> list[Effect]:
+    return [effect for effect in (*lifetime.effects, *lifetime.undone) if effect.kind not in _UNSEEN]
+
+
+def _crash_points(lifetime: Lifetime) -> list[int]:
+    """The numbers of effects done at each kill that the kernel can tell apart."""
+    effects = lifetime.effects
+    return [n for n in range(len(effects)) if effects[n].kind not in _UNSEEN] + [len(effects)]
+
+
+def _different_effects(simulated: Sequence[Effect], real: Sequence[KernelEffect]) -> list[str]:
+    for number, (one, other) in enumerate(zip(simulated, real, strict=False), start=1):
+        target = "" if one.kind in ("publish", "request") else one.target
+        if (one.kind, target) != (other.kind, other.target):
+            return [
+                f"effect {number} is {other.kind} {other.target} for real, {one.kind} {one.target} simulated"
+            ]
+    if len(simulated) != len(real):
+        return [f"{len(real)} effects for real, {len(simulated)} simulated"]
+    return []
+
+
+def _shown(found: tuple[str, bytes, int] | None) -> str:
+    if found is None:
+        return "not there"
+    kind, data, mode = found
+    return f"a {kind} {mode:o} of {len(data)} bytes {data[:40]!r}"

@@ -1,0 +1,206 @@
+"""Confirming: schedules are lived again by real processes, and both worlds are held side by side."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from collector_testkit.errors import HarnessError, TestkitError
+from collector_testkit.history import Lifetime
+from collector_testkit.lifetime import Start
+from collector_testkit.program import Program
+from collector_testkit.real.comparison import Bench, Confirmation, Expected
+from collector_testkit.real.namespace import Layers
+from collector_testkit.real.process import Processes
+from collector_testkit.real.server import Server
+from collector_testkit.scenario import Scenario
+
+__all__ = ["Confirmer"]
+
+
+class _Os(NamedTuple):
+    """Functions of the real `os`, out of reach of the fake one, which replaces names in modules."""
+
+    fork: Any = os.fork
+    pipe: Any = os.pipe
+    read: Any = os.read
+    write: Any = os.write
+    close: Any = os.close
+    waitpid: Any = os.waitpid
+    exit: Any = os._exit
+
+
+_REAL = _Os()
+
+
+class Confirmer:
+    """A clean copy of this process, made before any lifetime ran here, that lives schedules for real."""
+
+    def __init__(self, scenario: Scenario, program: Program, is_program: Callable[[str], bool]) -> None:
+        self._scenario, self._program, self._is_program = scenario, program, is_program
+        self._pid: int | None = None
+        self._to = self._from = -1
+
+    @staticmethod
+    def missing() -> str | None:
+        """What this machine lacks; `None`: nothing that can be told without trying."""
+        if not sys.platform.startswith("linux"):
+            return f"real processes are watched with strace, on Linux; this is {sys.platform}"
+        if shutil.which("strace") is None:
+            return "strace is not installed (Debian: apt install strace)"
+        return None
+
+    def __enter__(self) -> Confirmer:
+        """Fork the copy."""
+        asked, self._to = _REAL.pipe()
+        self._from, answered = _REAL.pipe()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # CPython 3.12 warns of threads at any fork
+            pid = _REAL.fork()
+        if pid == 0:
+            _REAL.close(self._to)
+            _REAL.close(self._from)
+            try:
+                self._serve(asked, answered)
+            finally:
+                _REAL.exit(0)
+        self._pid = pid
+        _REAL.close(asked)
+        _REAL.close(answered)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the copy."""
+        if self._pid is not None:
+            _REAL.close(self._to)
+            _REAL.close(self._from)
+            _REAL.waitpid(self._pid, 0)
+            self._pid = None
+
+    def confirm(self, expected: Sequence[Expected]) -> Confirmation:
+        """Live a schedule for real and compare every lifetime."""
+        return self._call("confirm", list(expected))
+
+    def conform(self, lifetimes: Sequence[tuple[Start, Lifetime]]) -> Confirmation:
+        """Kill each of these lifetimes for real at every crash point, and compare every world that leaves."""
+        return self._call("conform", list(lifetimes))
+
+    # -- the two ends of the pipe -----------------------------------------------------------------------
+    def _call(self, verb: str, given: Any) -> Confirmation:
+        _send(self._to, pickle.dumps((verb, given)))
+        answer = _receive(self._from)
+        if not answer:
+            return Confirmation("not-checked", ("the process that runs real processes died",))
+        told: Confirmation = pickle.loads(answer)
+        return told
+
+    def _serve(self, asked: int, answered: int) -> None:
+        while request := _receive(asked):
+            verb, given = pickle.loads(request)
+            try:
+                told = self._confirm(given) if verb == "confirm" else self._conform(given)
+            except TestkitError as problem:
+                told = Confirmation(
+                    "not-checked", (f"{problem.happened}: {problem.value}; {problem.next_step}",)
+                )
+            except Exception as problem:
+                told = Confirmation("not-checked", (f"{type(problem).__name__}: {problem}",))
+            _send(answered, pickle.dumps(told))
+
+    # -- in the clean copy ------------------------------------------------------------------------------
+    def _confirm(self, expected: Sequence[Expected]) -> Confirmation:
+        torn = next((one.step for one in expected if one.step.cut is not None and one.step.cut.torn), None)
+        if torn is not None:
+            return Confirmation("not-checked", (f"no signal hits the inside of a write, as {torn} asks",))
+
+        def compare(bench: Bench) -> Confirmation:
+            bench.put(expected[0].start.disk)
+            for number, one in enumerate(expected, start=1):
+                differences = bench.differs(one)
+                if differences:
+                    return Confirmation(
+                        "disagrees", tuple(f"lifetime {number}: {text}" for text in differences)
+                    )
+            return Confirmation("confirmed")
+
+        return self._on_bench([(one.start, one.lifetime) for one in expected], compare)
+
+    def _conform(self, lifetimes: Sequence[tuple[Start, Lifetime]]) -> Confirmation:
+        def compare(bench: Bench) -> Confirmation:
+            kills, differences = 0, list[str]()
+            for number, (start, lifetime) in enumerate(lifetimes, start=1):
+                more, found = bench.kills(start, lifetime)
+                kills += more
+                differences += [f"lifetime {number}: {text}" for text in found]
+            outcome = "disagrees" if differences else "confirmed"
+            return Confirmation(outcome, tuple(differences), kills)
+
+        return self._on_bench(lifetimes, compare)
+
+    def _on_bench(
+        self, lifetimes: Sequence[tuple[Start, Lifetime]], compare: Callable[[Bench], Confirmation]
+    ) -> Confirmation:
+        tops = _tops(lifetimes)
+        with tempfile.TemporaryDirectory(prefix="collector-testkit-", dir=_work_directory(tops)) as work:
+            layers, server = Layers(Path(work), tops), Server(self._scenario)
+            server.open()
+            try:
+                processes = Processes(self._scenario, self._program, self._is_program, layers, server.port)
+                return compare(Bench(processes, layers, server))
+            finally:
+                server.close()
+
+
+def _tops(lifetimes: Sequence[tuple[Start, Lifetime]]) -> list[str]:
+    """The top directories in which anything happens.
+
+    Raises:
+        HarnessError: one of them is not there, so nothing can be laid over it.
+    """
+    paths = {path for start, _ in lifetimes for path, node in start.disk.items() if node.kind != "dir"}
+    for _, lifetime in lifetimes:
+        effects = (*lifetime.effects, *lifetime.undone)
+        paths |= {path for effect in effects for path, _ in effect.changes}
+    tops = sorted({"/" + path.split("/")[1] for path in paths} | {"/var"})
+    absent = [top for top in tops if not os.path.isdir(top)]
+    if absent:
+        raise HarnessError(
+            "the real world has no such top directory to lay another over",
+            value=absent[0],
+            expected="files below a directory that is there, like /var or /tmp",
+            next_step="make the directory, empty, or keep the program's files elsewhere",
+        )
+    return tops
+
+
+def _work_directory(tops: Sequence[str]) -> str | None:
+    """Where the layers may lie: below none of the directories that they are laid over. `None`: the default."""
+    places = (tempfile.gettempdir(), "/dev/shm", "/var/tmp", os.path.expanduser("~"))
+    free = [place for place in places if not (place + "/").startswith(tuple(top + "/" for top in tops))]
+    return next((place for place in free if os.access(place, os.W_OK)), None)
+
+
+def _send(descriptor: int, payload: bytes) -> None:
+    data = len(payload).to_bytes(8, "big") + payload
+    while data:
+        data = data[_REAL.write(descriptor, data) :]
+
+
+def _receive(descriptor: int) -> bytes:
+    head = _read(descriptor, 8)
+    return _read(descriptor, int.from_bytes(head, "big")) if len(head) == 8 else b""
+
+
+def _read(descriptor: int, size: int) -> bytes:
+    parts = []
+    while size and (part := _REAL.read(descriptor, min(size, 1 << 16))):
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)

@@ -1,0 +1,207 @@
+"""Real processes: one lifetime in a process of its own, watched by strace and killed where it is told."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+import signal
+import stat
+import subprocess
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from collector_testkit import lifetime as lifetimes
+from collector_testkit.effects import Disk, Node
+from collector_testkit.errors import HarnessError
+from collector_testkit.history import Lifetime
+from collector_testkit.lifetime import Start
+from collector_testkit.program import Program
+from collector_testkit.real.namespace import Layers, enter
+from collector_testkit.real.trace import SYSCALLS, KernelEffect, effects_of
+from collector_testkit.real.world import RealWorld
+from collector_testkit.scenario import Scenario
+
+__all__ = ["END", "Lived", "Processes", "disk_below", "expected_below", "write_disk"]
+
+END = KernelEffect("end", "", "exit_group", 1)
+"""Not an effect: the place behind the last one."""
+_SHOWN = 96  # bytes of each buffer that strace shows: enough for the head of a request
+
+
+class Lived(NamedTuple):
+    """What one real process did: the kernel's `effects`; `told` is its own account, `None` if it was killed."""
+
+    effects: tuple[KernelEffect, ...]
+    told: Lifetime | None
+
+
+class Processes:
+    """Forks this process, which must be clean, once for each lifetime; `port` is the server's."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        program: Program,
+        is_program: Callable[[str], bool],
+        layers: Layers,
+        port: int,
+    ) -> None:
+        self._scenario, self._program, self._is_program = scenario, program, is_program
+        self._layers = layers
+        self._port = port
+
+    def live(self, start: Start, kill: KernelEffect | None = None) -> Lived:
+        """Run one lifetime on the disk as it is; `kill` is the effect before which it is killed.
+
+        Raises:
+            HarnessError: the process could not be made, or did not die where it should.
+        """
+        existed = set(disk_below(self._layers))
+        ready, tell_ready = os.pipe()
+        wait, go = os.pipe()
+        answer, tell = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.close(go)
+            os.close(answer)
+            self._child(start, tell_ready, wait, tell)
+        for descriptor in (tell_ready, wait, tell):
+            os.close(descriptor)
+        try:
+            problem = os.read(ready, 1000)
+            if problem != b"+":
+                os.waitpid(pid, 0)
+                raise _unable(problem.decode() or "the child died")
+            trace, status = _traced(pid, go, kill)
+            told = _read_all(answer)
+        finally:
+            for descriptor in (ready, go, answer):
+                _close(descriptor)
+        killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+        if killed != (kill is not None):
+            raise HarnessError(
+                "a real process did not die where it was told to",
+                value=f"{kill}; wait status {status}",
+                expected="a SIGKILL before the chosen system call",
+                next_step="please report this with the scenario",
+            )
+        effects = effects_of(trace, existed.__contains__, self._watched)
+        return Lived(tuple(effects), pickle.loads(told) if told else None)
+
+    def _watched(self, path: str) -> bool:
+        return path.startswith(tuple(top + "/" for top in self._layers.tops)) and not path.endswith(".pyc")
+
+    def _child(self, start: Start, ready: int, wait: int, tell: int) -> None:
+        try:
+            enter(self._layers)
+            os.chdir("/")
+            os.umask(0o022)
+            world = RealWorld(
+                self._scenario, program_name=self._program.name, is_program=self._is_program, port=self._port
+            )
+            os.write(ready, b"+")
+        except BaseException as problem:
+            os.write(ready, f"{type(problem).__name__}: {problem}".encode()[:900])
+            os._exit(1)
+        os.read(wait, 1)
+        try:
+            with world:
+                lived = lifetimes.run(self._program, world, start)
+            os.write(tell, pickle.dumps(lived))
+        finally:
+            os._exit(0)
+
+
+def _traced(pid: int, go: int, kill: KernelEffect | None) -> tuple[str, int]:
+    """Attach strace, let the process go, wait for it; the trace and the wait status."""
+    calls = ",".join((*SYSCALLS, END.syscall))
+    command = ["strace", "-f", "-y", "-s", str(_SHOWN), "-e", f"trace={calls}", "-p", str(pid)]
+    if kill is not None:
+        command += ["-e", f"inject={kill.syscall}:signal=SIGKILL:when={kill.nth}"]
+    trace_in, trace_out = os.pipe()
+    with open(trace_in, encoding="utf-8", errors="replace") as trace:
+        command += ["-o", f"/dev/fd/{trace_out}"]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, pass_fds=(trace_out,)) as strace:
+            os.close(trace_out)
+            assert strace.stderr is not None
+            attached = strace.stderr.readline().decode()
+            if "attached" not in attached:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+                raise _unable(f"strace: {attached.strip()}")
+            os.write(go, b"+")
+            text = trace.read()
+            _, status = os.waitpid(pid, 0)
+    return text, status
+
+
+# -- the disk -----------------------------------------------------------------------------------------------
+def write_disk(layers: Layers, disk: Disk) -> None:
+    """Make the layers hold `disk`, and nothing else."""
+    for top in layers.tops:
+        for entry in layers.at(top).iterdir():
+            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+    first: dict[int, Path] = {}
+    for path in sorted(path for path in disk if path.startswith(tuple(top + "/" for top in layers.tops))):
+        node, place = disk[path], layers.at(path)
+        if node.kind == "dir":
+            place.mkdir(exist_ok=True)
+        elif node.kind == "link":
+            place.symlink_to(node.data.decode())
+            continue
+        elif node.inode and node.inode in first:
+            os.link(first[node.inode], place)
+        else:
+            place.write_bytes(node.data)
+            first[node.inode] = place
+        place.chmod(node.mode)
+
+
+def disk_below(layers: Layers) -> Mapping[str, tuple[str, bytes, int]]:
+    """What the layers hold: kind, contents (or a link's target) and mode, by the process's path."""
+    found: dict[str, tuple[str, bytes, int]] = {}
+    for place in sorted(path for top in layers.tops for path in layers.at(top).rglob("*")):
+        status = place.lstat()
+        path = "/" + str(place.relative_to(layers.upper))
+        mode = stat.S_IMODE(status.st_mode)
+        if stat.S_ISDIR(status.st_mode):
+            found[path] = ("dir", b"", mode)
+        elif stat.S_ISLNK(status.st_mode):
+            found[path] = ("link", os.readlink(place).encode(), mode)
+        elif stat.S_ISREG(status.st_mode):
+            found[path] = ("file", place.read_bytes(), mode)
+    return found
+
+
+def expected_below(layers: Layers, disk: Disk) -> Mapping[str, tuple[str, bytes, int]]:
+    """What the layers should hold, were they `disk`."""
+    tops = tuple(top + "/" for top in layers.tops)
+    return {path: _plain(node) for path, node in sorted(disk.items()) if path.startswith(tops)}
+
+
+def _plain(node: Node) -> tuple[str, bytes, int]:
+    return (node.kind, node.data, 0o777 if node.kind == "link" else node.mode)
+
+
+def _read_all(descriptor: int) -> bytes:
+    parts = []
+    while part := os.read(descriptor, 1 << 16):
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _close(descriptor: int) -> None:
+    with suppress(OSError):  # closed before
+        os.close(descriptor)
+
+
+def _unable(why: str) -> HarnessError:
+    return HarnessError(
+        "no real process could be run here",
+        value=why,
+        expected="Linux with strace, and user namespaces or root",
+        next_step="install strace (Debian: apt install strace), or leave the real world out",
+    )

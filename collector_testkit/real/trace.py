@@ -1,0 +1,151 @@
+"""Traces: what the kernel did for one process, read from strace, as effects. Pure.
+
+Knows system calls; must not know the simulator's idea of them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+__all__ = ["PUBLISH", "REQUEST", "SYSCALLS", "KernelEffect", "effects_of"]
+
+SYSCALLS = (
+    "chmod", "creat", "fchmod", "fchmodat", "fdatasync", "fsync", "ftruncate", "link", "linkat", "mkdir", "mkdirat",
+    "open", "openat", "pwrite64", "rename", "renameat", "renameat2", "rmdir", "sendto", "symlink", "symlinkat",
+    "truncate", "unlink", "unlinkat", "write", "writev",
+)  # fmt: skip
+PUBLISH = "POST /publish"
+"""How a publish begins on the socket to the server."""
+REQUEST = "POST /request"
+_LINE = re.compile(r"^(?P<pid>\d+)\s+(?P<name>\w+)\((?P<rest>.*)$")
+_RESULT = re.compile(r"\)\s*= (?P<result>-?\d+|\?)(?P<more>.*)$")
+_STRING = re.compile(r'(?:(?:-?\d+|AT_FDCWD)<([^>]*)>, )?"((?:[^"\\]|\\.)*)"')
+_DESCRIPTOR = re.compile(r"^(-?\d+|AT_FDCWD)<(.*?)>(?=,|$)")
+
+
+class KernelEffect(NamedTuple):
+    """One effect as the kernel saw it: the `nth` call of `syscall` in its process, from 1, did it."""
+
+    kind: str
+    target: str
+    syscall: str
+    nth: int
+
+
+def effects_of(
+    trace: str, exists: Callable[[str], bool], watched: Callable[[str], bool]
+) -> list[KernelEffect]:
+    """The effects in a trace, in order.
+
+    `exists` tells which files there were before; `watched` which paths belong to the world.
+    """
+    known: dict[str, bool] = {}
+
+    def there(path: str) -> bool:
+        return known[path] if path in known else exists(path)
+
+    found: list[KernelEffect] = []
+    counts: Counter[str] = Counter()
+    for name, arguments, result in _calls(trace):
+        counts[name] += 1
+        if result is not None and result < 0:
+            continue
+        effect = _effect(name, arguments, there)
+        if effect is None:
+            continue
+        kind, target = effect
+        if kind in ("publish", "request"):
+            found.append(KernelEffect(kind, target, name, counts[name]))
+        elif watched(target):
+            _remember(known, kind, target, arguments)
+            found.append(KernelEffect(kind, target, name, counts[name]))
+    return found
+
+
+def _calls(trace: str) -> Iterator[tuple[str, str, int | None]]:
+    """Name, arguments and result of each call, in the order in which they began."""
+    lines = trace.splitlines()
+    pending: dict[str, int] = {}
+    whole: list[list[str]] = []
+    for line in lines:
+        if "<unfinished ...>" in line:
+            pending[line.split()[0]] = len(whole)
+            whole.append([line.replace("<unfinished ...>", "")])
+        elif " resumed>" in line:
+            at = pending.pop(line.split()[0], None)
+            if at is not None:
+                whole[at].append(line.partition(" resumed>")[2])
+        else:
+            whole.append([line])
+    for parts in whole:
+        found = _LINE.match("".join(parts))
+        if found is None:
+            continue
+        rest = found["rest"]
+        result = _RESULT.search(rest)
+        if result is None:
+            yield found["name"], rest, None
+        else:
+            number = None if result["result"] == "?" else int(result["result"])
+            yield found["name"], rest[: result.start()], number
+
+
+def _effect(name: str, arguments: str, there: Callable[[str], bool]) -> tuple[str, str] | None:
+    if name in ("write", "pwrite64", "writev", "fsync", "fdatasync", "ftruncate", "fchmod"):
+        kind = {"fsync": "sync", "fdatasync": "sync", "ftruncate": "truncate", "fchmod": "chmod"}.get(
+            name, "write"
+        )
+        path = _path_of(arguments)
+        return None if path is None else (kind, path)
+    if name == "sendto":
+        text = _STRING.search(arguments)
+        sent = text[2] if text is not None else ""
+        found = "publish" if sent.startswith(PUBLISH) else "request" if sent.startswith(REQUEST) else None
+        return None if found is None else (found, "")
+    paths = _paths_of(arguments)
+    if not paths:
+        return None
+    if name in ("open", "openat", "creat"):
+        return _opened(name, arguments, paths[0], there)
+    if name.startswith("unlinkat") and "AT_REMOVEDIR" in arguments:
+        return "rmdir", paths[0]
+    for begin, kind in (
+        ("rename", "rename"), ("link", "link"), ("symlink", "link"), ("unlink", "unlink"), ("mkdir", "mkdir"),
+        ("rmdir", "rmdir"), ("truncate", "truncate"), ("chmod", "chmod"), ("fchmodat", "chmod"),
+    ):  # fmt: skip
+        if name.startswith(begin):
+            return kind, paths[-1]
+    return None
+
+
+def _opened(name: str, flags: str, path: str, there: Callable[[str], bool]) -> tuple[str, str] | None:
+    creates = name == "creat" or "O_CREAT" in flags
+    if not there(path):
+        return ("create", path) if creates else None
+    return ("truncate", path) if name == "creat" or "O_TRUNC" in flags else None
+
+
+def _remember(known: dict[str, bool], kind: str, target: str, arguments: str) -> None:
+    if kind in ("unlink", "rmdir"):
+        known[target] = False
+    elif kind in ("create", "mkdir", "link", "rename"):
+        known[target] = True
+        if kind == "rename":
+            known[_paths_of(arguments)[0]] = False
+
+
+def _path_of(arguments: str) -> str | None:
+    """The path of the descriptor that a call is about."""
+    found = _DESCRIPTOR.match(arguments)
+    if found is None or not found[2].startswith("/"):
+        return None
+    return found[2].removesuffix(" (deleted)")
+
+
+def _paths_of(arguments: str) -> list[str]:
+    """The paths that a call names, made absolute by the directory each is relative to."""
+    return [os.path.normpath(os.path.join("/", base, name)) for base, name in _STRING.findall(arguments)]

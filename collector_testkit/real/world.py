@@ -1,0 +1,70 @@
+"""The world of one real process: the real disk, the server on loopback, the scenario's clock and chance."""
+
+from __future__ import annotations
+
+import gc
+import io
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from collector_testkit.effects import Disk, Message
+from collector_testkit.real.server import Line
+from collector_testkit.scenario import Scenario
+from collector_testkit.world.patches import Patches
+from collector_testkit.world.simulated import World
+from collector_testkit.world.wire import HttpReply, HttpRequest
+
+__all__ = ["RealWorld"]
+
+
+class RealWorld(World):
+    """What `World` is to a simulated lifetime; nothing is recorded of the disk: the kernel tells that."""
+
+    def __init__(
+        self, scenario: Scenario, *, program_name: str, is_program: Callable[[str], bool], port: int
+    ) -> None:
+        super().__init__(scenario, program_name=program_name, is_program=is_program)
+        self._line = Line(port)
+
+    def _put_up_disk(self, patches: Patches) -> None:
+        self.disk = RealDisk()  # type: ignore[assignment]  # it is asked for no more than a lifetime needs
+
+    def _watch(self, patches: Patches) -> None:
+        """The kernel is watched from outside."""
+
+    def emit(self, kind: str, target: str, **more: Any) -> None:
+        """Reach the server, then write the effect down."""
+        if isinstance(more.get("message"), Message):
+            self._line.publish(more["message"], more.get("confirmed", True))
+        elif kind == "confirm":
+            self._line.confirm()
+        super().emit(kind, target, **more)
+
+    def _ask_source(self, request: HttpRequest) -> HttpReply | None:
+        reply = self._line.ask(request)
+        self.source.answer(request)  # which notes the feed as read
+        return reply
+
+
+class RealDisk:
+    """The real disk, as far as a lifetime asks."""
+
+    def __init__(self) -> None:
+        self.observed: set[str] = set()
+        self._before = {id(file) for file in _open_files()}
+
+    def begin(self, disk: Disk) -> None:
+        """The disk is as the process finds it."""
+
+    def end(self) -> None:
+        """Close what the program left open, as the interpreter does when it exits."""
+        for file in _open_files():
+            if id(file) not in self._before:
+                with suppress(OSError, ValueError):
+                    file.close()
+
+
+def _open_files() -> list[Any]:
+    kinds = (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)
+    return [thing for thing in gc.get_objects() if isinstance(thing, kinds) and not thing.closed]
