@@ -34,6 +34,7 @@ _REFUSED_CLASSES = frozenset(
 _PYTHON2_NAMES = {
     ("__builtin__", name): ("builtins", name) for name in ("bytearray", "complex", "set", "frozenset")
 }
+_PYTHON2_NAMES["__builtin__", "getattr"] = ("builtins", "getattr")
 _PYTHON2_NAMES["__builtin__", "object"] = ("builtins", "object")
 _PYTHON2_NAMES["copy_reg", "_reconstructor"] = ("copyreg", "_reconstructor")
 
@@ -48,22 +49,26 @@ def latin1_bytes(text: str, encoding: str) -> bytes:
 
 
 def get_member(owner: Any, name: str) -> Any:
-    """Return a public attribute of a class or value; what pickles of enums and of bound methods call.
+    """Return an attribute of a class or value; what pickles of enums, zones and bound methods call.
 
     Source: CPython 3.11, `Enum.__reduce_ex__` gives `getattr` and the member's name.
     """
-    if name.startswith("_") or isinstance(owner, ModuleType):
+    if name.startswith("__") or isinstance(owner, ModuleType):
         raise UntrustedStateError(
-            _refusal(f"builtins.getattr of {name!r}", "public members of classes and values")
+            _refusal(
+                f"builtins.getattr of {name!r}", "members of classes and values, none of the language's own"
+            )
         )
     return getattr(owner, name)
 
 
-def get_enum_member(owner: Any, name: str) -> Any:
-    """Return a member of an enumeration, and nothing of any other class."""
-    if not (isinstance(owner, type) and issubclass(owner, enum.Enum)):
-        raise UntrustedStateError(_refusal("builtins.getattr", "members of an allowed enumeration"))
-    return owner[name]
+def get_data_member(owner: Any, name: str) -> Any:
+    """Return a member of an enumeration, or the function of a class that unpickles it, as `ZoneInfo` has one."""
+    if isinstance(owner, type) and issubclass(owner, enum.Enum):
+        return owner[name]
+    if isinstance(owner, type) and name == "_unpickle":
+        return getattr(owner, name)
+    raise UntrustedStateError(_refusal(f"builtins.getattr of {name!r}", "members of an allowed enumeration"))
 
 
 _PLAIN: dict[tuple[str, str], Any] = {
@@ -71,7 +76,7 @@ _PLAIN: dict[tuple[str, str], Any] = {
     ("builtins", "bytearray"): bytearray,
     ("builtins", "complex"): complex,
     ("builtins", "frozenset"): frozenset,
-    ("builtins", "getattr"): get_enum_member,
+    ("builtins", "getattr"): get_data_member,
     ("builtins", "object"): object,
     ("builtins", "set"): set,
     ("copyreg", "_reconstructor"): copyreg._reconstructor,  # type: ignore[attr-defined]  # what protocol 0 names

@@ -5,14 +5,22 @@ from __future__ import annotations
 import datetime
 import enum
 import errno
+import http
+import ipaddress
 import json
 import logging
 import os
 import pickle
+import re
 import stat
-from collections import OrderedDict
+import time
+import uuid
+import zoneinfo
+from collections import Counter, OrderedDict, defaultdict, deque
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -86,6 +94,16 @@ class Colour(enum.Enum):
     RED = 1
 
 
+class Flags(enum.Flag):
+    A = 1
+    B = 2
+
+
+class Pair(NamedTuple):
+    one: int
+    two: int
+
+
 class Row:
     def __init__(self, number: int) -> None:
         self.number = number
@@ -149,6 +167,24 @@ def test_no_reader_of_pickles_takes_our_format(directory: Path) -> None:
     collector.save_state(1)
     with pytest.raises(pickle.UnpicklingError, match="invalid load key"):
         pickle.loads(collector.state_file_path.read_bytes())
+
+
+LIBRARY = [
+    datetime.datetime(2026, 1, 2, tzinfo=datetime.timezone.utc),
+    datetime.datetime(2026, 1, 2, tzinfo=zoneinfo.ZoneInfo("UTC")),
+    OrderedDict(a=1), defaultdict(list, a=[1]), deque([1], 2), Counter("aab"), Decimal("1.10"), Fraction(1, 3),
+    uuid.UUID(int=1), Path("/a"), ipaddress.ip_network("192.0.2.0/24"), re.compile("a+"), Colour.RED, Flags.A | Flags.B,
+    Pair(1, 2), range(3), time.gmtime(0), http.HTTPStatus.OK, datetime.date.fromisoformat,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("state", LIBRARY, ids=lambda state: type(state).__name__)
+def test_library_types(directory: Path, state: Any, protocol: int) -> None:
+    """What a collector may keep of the standard library's types comes back, whatever the protocol."""
+    collector = Raising({"state_dir": directory}, state_pickle_protocol=protocol)
+    collector.save_state(state)
+    assert collector.load_state() == state
 
 
 # -- Python 2 -----------------------------------------------------------------------------------------------
@@ -272,14 +308,18 @@ def test_bare_pickle_under_json_raises(directory: Path, protocol: int) -> None:
 
 # -- allowed types ------------------------------------------------------------------------------------------
 class Strict(Collector):
-    allowed_state_types = (Row, Colour, datetime.datetime)
+    allowed_state_types = (Row, Colour, datetime.datetime, zoneinfo.ZoneInfo)
 
 
 PLAIN = [None, True, 1, 1.5, 2j, "a", b"a", bytearray(b"a"), (1,), [1], {1: 2}, {1}, frozenset({1})]
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-@pytest.mark.parametrize("state", [PLAIN, Row(1), datetime.datetime(2026, 1, 2), Colour.RED], ids=repr)
+@pytest.mark.parametrize(
+    "state",
+    [PLAIN, Row(1), Colour.RED, datetime.datetime(2026, 1, 2, tzinfo=zoneinfo.ZoneInfo("UTC"))],
+    ids=repr,
+)
 def test_allowed_types(directory: Path, state: Any, protocol: int) -> None:
     """Plain data and the listed classes are saved and loaded, whatever the protocol."""
     collector = Strict({"state_dir": directory}, state_pickle_protocol=protocol)
