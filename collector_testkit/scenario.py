@@ -115,7 +115,8 @@ class Broker:
     At most one of these; none means: the program's `publish_output(routing_key, body, properties)` if it has
     one, else `pika`:
 
-        pika: true: `basic_publish` on a channel of `pika.BlockingConnection`, which is faked.
+        pika: true: `basic_publish` on a channel of `pika.BlockingConnection` or `pika.SelectConnection`, which
+            are faked.
         http: "METHOD URL"; `*` in the URL stands for any text.
         call: the dotted path, "package.module:function" or "package.module:Class.method", of any callable.
 

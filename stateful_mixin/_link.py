@@ -70,8 +70,9 @@ class Link:
         Raises:
             LinkError: At least one is not, or may not be; another part of them may be.
         """
-        for message in messages:
-            properties = self._pika.BasicProperties(**{**message.properties, "delivery_mode": _PERSISTENT})
+        # Before anything is sent, so that a property that AMQP does not know stops the whole batch.
+        prepared = [(message, self._properties(message)) for message in messages]
+        for message, properties in prepared:
             try:
                 self._channel.basic_publish(
                     exchange, message.routing_key, message.body, properties=properties, mandatory=True
@@ -83,6 +84,9 @@ class Link:
         self._wait(lambda: not self._unanswered, "confirm")
         if self._refusals:
             raise LinkError("; ".join(self._refusals))
+
+    def _properties(self, message: Message) -> Any:
+        return self._pika.BasicProperties(**{**message.properties, "delivery_mode": _PERSISTENT})
 
     def is_alive(self) -> bool:
         """Whether the connection stands, as far as what has arrived here tells: a broker drops idle clients."""
@@ -153,9 +157,8 @@ class Link:
             self._connection.ioloop.stop()
 
     def _on_channel_lost(self, _channel: Any, reason: Exception) -> None:
-        if not isinstance(
-            reason, self._pika.exceptions.ChannelClosedByClient
-        ):  # part of closing the connection
+        # Closed by this side it is part of closing the connection.
+        if not isinstance(reason, self._pika.exceptions.ChannelClosedByClient):
             self._fail(LinkError(_told(reason)))
 
     def _on_lost(self, _endpoint: Any, reason: Exception) -> None:

@@ -120,6 +120,20 @@ def test_a_message_that_is_not_taken(
     assert SAYS[case] in (replay(scenario, "t0").lifetimes[0].error or "")
 
 
+@each_example
+def test_a_confirm_that_does_not_come(example: str, queue: Queue, source: Source, tmp_path: Path) -> None:
+    """A run whose confirm does not come in time fails, and the next one goes on as after a cut."""
+    scenario = scenario_of(example, "cut-after", "ack")
+    source.rows = rows_at(scenario, 0)
+    program = Program(example, queue, source, tmp_path)
+    with Proxy(ADDRESS, "hold") as proxy:
+        status, said = program.run(port=proxy.port, broker_answer_s_max=1)
+    again, _ = program.run()
+    foreseen = predicted(unchanging(scenario), "t0 t1")
+    assert Outcome([ended(status), ended(again)], queue.take()) == foreseen
+    assert "no confirm within 1 seconds" in said
+
+
 # -- ended in order -----------------------------------------------------------------------------------------
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, -signal.SIGINT)])
 def test_a_signal_waits_for_the_confirm(

@@ -395,6 +395,13 @@ def test_one_refused_message_fails_its_batch(rabbit: Rabbit) -> None:
         OneMessage().publish_batch([("a.b", b"x", {})] * 3)
 
 
+def test_an_unknown_property_stops_the_whole_batch(rabbit: Rabbit) -> None:
+    """A property that AMQP does not know is an error before any message of the batch is sent."""
+    with pytest.raises(TypeError):
+        OneMessage().publish_batch([("a.b", b"1", {}), ("a.b", b"2", {"colour": "red"})])
+    assert rabbit.sent == []
+
+
 def test_a_missing_confirm_is_an_error_in_time(rabbit: Rabbit, monkeypatch: pytest.MonkeyPatch) -> None:
     """A broker that does not answer is given up after the time the configuration says."""
     collector = OneMessage({"broker_answer_s_max": "0.01"})
