@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from collector_testkit.history import Cut, History, Lifetime, Schedule, Step
     from collector_testkit.lab import CollectorLab
     from collector_testkit.replays import replay
+    from collector_testkit.result import Result, Violation
     from collector_testkit.scenario import Broker, Feed, Limits, Scenario
-    from collector_testkit.verdict import Result, Violation, check
+    from collector_testkit.verdict import check
 
 __all__ = [
     "Broker", "CollectorLab", "CrashPoint", "Cut", "Feed", "History", "LawBroken", "Lifetime", "Limits", "Result",
@@ -25,7 +26,7 @@ _HOME = {
     "CrashPoint": "faults", "after": "faults", "before": "faults", "during": "faults",
     "Cut": "history", "History": "history", "Lifetime": "history", "Schedule": "history", "Step": "history",
     "LawBroken": "errors", "TestkitError": "errors", "UsageError": "errors",
-    "CollectorLab": "lab", "Result": "verdict", "Violation": "verdict", "check": "verdict", "replay": "replays",
+    "CollectorLab": "lab", "Result": "result", "Violation": "result", "check": "verdict", "replay": "replays",
 }  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from collector_testkit.scenario import Scenario
 
 if TYPE_CHECKING:
     from collector_testkit.explore import Progress
-    from collector_testkit.verdict import Result
+    from collector_testkit.result import Result
 
 __all__ = ["main"]
 

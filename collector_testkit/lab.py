@@ -19,7 +19,8 @@ from collector_testkit.replays import replay
 from collector_testkit.report import as_text, timeline
 from collector_testkit.runner import Runner, after_cut
 from collector_testkit.scenario import Broker, Scenario, token
-from collector_testkit.verdict import Result, check, records_of
+from collector_testkit.result import Result
+from collector_testkit.verdict import check, records_of
 from collector_testkit.world.tree import Tree
 
 __all__ = ["CollectorLab", "Published"]

@@ -1,93 +1,69 @@
-"""Checks: explore a scenario, hold every law against it, replay what breaks one, and give a verdict."""
+"""Checks: explore a scenario, judge it, ask real processes where that is wanted, and give a verdict."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any
 
 from collector_testkit import laws
 from collector_testkit.alphabet import Alphabet
-from collector_testkit.blame import blame
-from collector_testkit.effects import Effect
-from collector_testkit.errors import HarnessError, NotMeasuredError, TestkitError
+from collector_testkit.errors import HarnessError, NotMeasuredError, TestkitError, UsageError
 from collector_testkit.explore import Exploration, Progress, explore
-from collector_testkit.graph import Exit, Graph
-from collector_testkit.history import History, Lifetime, Schedule, Step
-from collector_testkit.laws import Law
-from collector_testkit.reading import Reading
+from collector_testkit.graph import Graph
+from collector_testkit.history import Schedule, Step
+from collector_testkit.judge import Judge, laws_of
+from collector_testkit.real.comparison import Confirmation, expected_of
+from collector_testkit.real.confirm import Confirmer
+from collector_testkit.result import Result, Violation
 from collector_testkit.runner import Runner
-from collector_testkit.scenario import Scenario, token
+from collector_testkit.scenario import Scenario
 from collector_testkit.world.records import Records
 
-__all__ = ["Result", "Violation", "check", "records_of"]
+__all__ = ["WORLDS", "check", "records_of"]
 
+WORLDS = ("simulated", "real")
 _Clock = time.__dict__["perf_counter"]  # the real one: a check may run while the clock is simulated
-_CRASHES_COUNTED = 3
-
-
-class Violation(NamedTuple):
-    """One broken law: the `record` concerned (`None`: it is about the program), the shortest `schedule` that
-    breaks it and its `history`, the source line `blamed`, and the whole `sentence`.
-    """
-
-    law: str
-    record: Hashable | None
-    schedule: Schedule
-    history: History
-    blamed: str | None
-    sentence: str
-
-    @property
-    def crashes(self) -> int:
-        """How many lifetimes of the schedule are killed."""
-        return self.schedule.crashes
-
-
-@dataclass(frozen=True, kw_only=True)
-class Result:
-    """What a check found.
-
-    `verdict` is holds, broken, not-measured, harness-broken or stopped-at-cap; `problem` says why if it is
-    one of the last three. `given` is the guarantee the collector gives, `None` if that is not known.
-    `schedules` counts the crash schedules covered, by number of crashes from 0.
-    """
-
-    scenario: Scenario
-    verdict: str
-    asked: str
-    given: str | None = None
-    worlds: int = 0
-    lifetimes_run: int = 0
-    crash_points: int = 0
-    closed: bool = False
-    schedules: Sequence[int] = ()
-    seconds: float = 0.0
-    violations: Sequence[Violation] = ()
-    skipped: Sequence[str] = ()
-    resent_max: int | None = None
-    problem: TestkitError | None = None
 
 
 def check(
-    scenario: Scenario, *, fs: Any = None, progress: Callable[[Progress], None] = lambda _: None
+    scenario: Scenario,
+    *,
+    fs: Any = None,
+    progress: Callable[[Progress], None] = lambda _: None,
+    confirm: bool = False,
+    world: str = "simulated",
 ) -> Result:
     """Explore every crash schedule of a scenario and judge it.
 
     A limit that was reached or an assumption that does not hold is told by the verdict, never raised.
 
+    Args:
+        fs: a pyfakefs file system to build on; `None` makes one.
+        progress: called after each lifetime.
+        confirm: each counterexample is lived again with real processes, where this machine allows it.
+        world: "real" also lives every world's lifetime, and a kill at every crash point of the runs without
+            a crash, with real processes; what they do must equal what was simulated.
+
     Raises:
         UsageError: the scenario does not fit together.
     """
+    if world not in WORLDS:
+        raise UsageError(
+            "there is no such world",
+            value=world,
+            expected="one of " + ", ".join(WORLDS),
+            next_step="choose one",
+        )
     began = _Clock()
-    with Runner(scenario, fs=fs) as runner:
-        alphabet = Alphabet(scenario, records_of(scenario))
+    runner = Runner(scenario, fs=fs)
+    with ExitStack() as stack:
+        asked = _Reality(stack, runner, fs) if confirm or world == "real" else None
+        stack.enter_context(runner)
         try:
-            found = explore(
-                runner, alphabet, progress=progress, enough=lambda graph: _enough(graph, scenario)
-            )
-            result = _Judge(runner, found).result()
+            result = _checked(runner, progress, asked, world)
         except TestkitError as problem:
             if problem.verdict is None:
                 raise
@@ -95,10 +71,10 @@ def check(
                 scenario=scenario, verdict=problem.verdict, asked=scenario.guarantee, problem=problem,
                 seconds=_Clock() - began, skipped=[problem.happened],
             )  # fmt: skip
-    return _timed(result, _Clock() - began)
+    return replace(result, seconds=_Clock() - began)
 
 
-def records_of(scenario: Scenario) -> Any:
+def records_of(scenario: Scenario) -> Callable[[Any], Sequence[Hashable]]:
     """The function from a message to the records it holds."""
     known: dict[str, Hashable] = {}
     for tick in range(scenario.last_tick + 1):
@@ -106,12 +82,18 @@ def records_of(scenario: Scenario) -> Any:
     return Records(scenario.broker, scenario.feeds, known).of
 
 
-def laws_of(scenario: Scenario) -> list[Law]:
-    """The laws that are asked of a scenario."""
-    asked = [laws.DUPLICATES[scenario.guarantee]]
-    if scenario.guarantee != "at-most-once":
-        asked.append(laws.NOTHING_LOST)
-    return [*asked, *laws.STANDING, *(laws.OPTIONAL[name] for name in scenario.laws)]
+def _checked(
+    runner: Runner, progress: Callable[[Progress], None], asked: _Reality | None, world: str
+) -> Result:
+    scenario = runner.scenario
+    alphabet = Alphabet(scenario, records_of(scenario))
+    found = explore(runner, alphabet, progress=progress, enough=lambda graph: _enough(graph, scenario))
+    result = Judge(runner, found).result()
+    if asked is not None:
+        result = replace(result, violations=[asked.confirmed(violation) for violation in result.violations])
+        if world == "real":
+            result = replace(result, real=asked.conform(found))
+    return result
 
 
 def _enough(graph: Graph, scenario: Scenario) -> bool:
@@ -119,212 +101,69 @@ def _enough(graph: Graph, scenario: Scenario) -> bool:
     return any(graph.broken(law) for law in laws_of(scenario) if law is not laws.NOTHING_LOST)
 
 
-def _timed(result: Result, seconds: float) -> Result:
-    return Result(**{**result.__dict__, "seconds": seconds})
+class _Reality:
+    """Real processes, asked about what was simulated; `stack` keeps them until the check ends."""
 
+    def __init__(self, stack: ExitStack, runner: Runner, fs: Any) -> None:
+        self._runner = runner
+        self._missing = Confirmer.missing()
+        if fs is not None:
+            self._missing = "a test that builds on the fs fixture has no real disk: leave the fixture out"
+        self._confirmer = Confirmer(runner.scenario, runner.program, runner.is_program)
+        if self._missing is None:
+            stack.enter_context(self._confirmer)  # before the simulated world goes up, and any lifetime runs
 
-class _Judge:
-    """Holds the laws against one exploration."""
+    def confirmed(self, violation: Violation) -> Violation:
+        """The violation with what real processes say of its schedule.
 
-    def __init__(self, runner: Runner, found: Exploration) -> None:
-        self.runner, self.found = runner, found
-        self.scenario = runner.scenario
-        self.graph, self.alphabet = found.graph, found.alphabet
-        self.reading = Reading(runner.scenario, found, runner.start)
-        self.skipped = list(found.skipped)
-        self.later_max = 1
+        Raises:
+            HarnessError: they do something else.
+        """
+        if self._missing is not None:
+            return violation._replace(confirmation=Confirmation("not-checked", (self._missing,)))
+        starts = self._runner.starts(violation.history)
+        said = self._confirmer.confirm(expected_of(violation.history, starts))
+        if said.outcome == "disagrees":
+            raise _disagreement(str(violation.schedule), said)
+        return violation._replace(confirmation=said)
 
-    def result(self) -> Result:
-        self._measured()
-        matched = self._matched()
-        if matched:
-            self._settle()
-        asked = [law for law in laws_of(self.scenario) if matched or law is not laws.NOTHING_LOST]
-        violations = [found for law in asked if (found := self._violation(law))]
-        resent, where = self.graph.resent()
-        if self.scenario.resent_max is not None and resent > self.scenario.resent_max and where:
-            violations.append(self._resend_violation(resent, *where))
-        problem = None if violations else self._unfinished(matched)
-        verdict = "broken" if violations else "holds" if problem is None else str(problem.verdict)
-        return Result(
-            scenario=self.scenario,
-            verdict=verdict,
-            asked=self.scenario.guarantee,
-            given=self._given(matched) if self.found.closed else None,
-            worlds=self.found.worlds,
-            lifetimes_run=self.found.lifetimes_run,
-            crash_points=self.found.crash_points,
-            closed=self.found.closed,
-            schedules=self.graph.schedules(min(_CRASHES_COUNTED, self._crashes_max())),
-            violations=violations,
-            skipped=self.skipped,
-            resent_max=resent,
-            problem=problem,
+    def conform(self, found: Exploration) -> Confirmation:
+        """What real processes do from every world, and at every kill of the runs without a crash.
+
+        Raises:
+            NotMeasuredError: they cannot be run here.
+            HarnessError: they do something else.
+        """
+        if self._missing is not None:
+            raise _unasked(self._missing)
+        clean = self._runner.replay(
+            Schedule(Step(tick) for tick in range(self._runner.scenario.last_tick + 1))
         )
-
-    def _crashes_max(self) -> int:
-        limit = self.scenario.limits.crashes_max
-        return _CRASHES_COUNTED if limit is None else limit
-
-    # -- what was measured ----------------------------------------------------------------------------
-    def _measured(self) -> None:
-        """Refuse a check that saw too little to say anything."""
-        unread = [feed.url for feed in self.scenario.feeds if feed.url not in self.found.fetched]
-        if unread:
-            raise NotMeasuredError(
-                "a feed was never read",
-                value=unread[0],
-                expected="a request for it in some lifetime",
-                next_step="compare the address with the one the program fetches: collector_lab.run(program) and"
-                " collector_lab.timeline() show its requests",
-            )
-        if not self.found.publishes:
-            raise NotMeasuredError(
-                "the program published nothing that the kit could see",
-                value=f"{self.found.lifetimes_run} lifetimes run, 0 publishes",
-                expected="publish_output(routing_key, body, properties), pika's basic_publish, or what broker= names",
-                next_step='say how it publishes: Broker(http="POST https://...") or Broker(call="module:function")',
-            )
-
-    def _matched(self) -> bool:
-        """Whether published records can be told to be the source's."""
-        published = 0
-        for node in self.graph.nodes:
-            for mark in node.marks if node is not None else ():
-                if mark.what == "publish":
-                    for record in self.alphabet.records(mark.message):
-                        published |= 1 << record
-        foreign = (published >> self.alphabet.known).bit_count()
-        if foreign and published.bit_count() > foreign:
-            self.skipped.append(
-                f"{foreign} published records that no feed holds, as far as loss is concerned"
-            )
-        return bool(published & ((1 << self.alphabet.known) - 1))
-
-    def _unfinished(self, matched: bool) -> TestkitError | None:
-        if not matched:
-            shown = [str(identity)[:60] for identity in self.alphabet.foreign[:2]]
-            return NotMeasuredError(
-                "nothing published could be matched to a record of a feed, so loss was not measured",
-                value=" and ".join(shown),
-                expected="messages that hold the identity of a row: " + _some_identities(self.scenario),
-                next_step="say which records a message holds: Broker(records=lambda message: [...])",
-            )
-        if not self.found.changes:
-            return NotMeasuredError(
-                "the program never changed a file, so it has no state to check",
-                value=f"{self.found.lifetimes_run} lifetimes run",
-                expected="a state file that is saved",
-                next_step="check that it writes through open(), os or pathlib",
-            )
-        if not self.found.closed:
-            return _Stopped(
-                "the exploration stopped before it was closed: what was explored holds, the rest is not known",
-                value="; ".join(self.found.skipped) or f"{self.found.worlds} worlds",
-                expected="closure: no new world appears",
-                next_step="raise the limit, or check a smaller feed",
-            )
-        return None
-
-    def _given(self, matched: bool) -> str | None:
-        if not matched:
-            return None
-        lost = self.graph.broken(laws.NOTHING_LOST) != 0
-        failing = self.graph.broken(laws.STANDING[0]) != 0
-        holds = {name: not self.graph.broken(law) for name, law in laws.DUPLICATES.items()}
-        if lost or failing:
-            return "at-most-once" if holds["exactly-once"] else "none"
-        for name in ("exactly-once", "effectively-once", "at-least-once"):
-            if holds[name]:
-                return name
-        return "none"
-
-    # -- violations -----------------------------------------------------------------------------------
-    def _violation(self, law: Law) -> Violation | None:
-        shortest = self.graph.shortest(law, self.graph.broken(law))
-        if shortest is None:
-            return None
-        number, schedule = shortest
-        if law is laws.NOTHING_LOST:
-            schedule = self._until_settled(schedule)
-        history = self.runner.replay(schedule)
-        if not self.reading.broken(law, history) >> number & 1:
-            raise _not_confirmed(law.name, schedule)
-        record = self.alphabet.name(law.about, number)
-        if law.name == "idle-silence":
-            record = self._first_record(history.lifetimes[-1])
-        sentence = law.sentence.format(record=record)
-        if law.name == "state-loadable":
-            if not schedule.crashes:
-                sentence = "the collector fails, with no crash before"
-            sentence += f": {history.lifetimes[-1].error}"
-        blamed = blame(law, record, history, self._tokens, self.scenario.offered)
-        return Violation(law.name, record, schedule, history, blamed, sentence)
-
-    def _resend_violation(self, resent: int, number: int, exit_: Exit) -> Violation:
-        path, node, after = (
-            self.graph.path_to(number),
-            self.graph.nodes[number],
-            self.graph.nodes[exit_.target],
+        starts = [start for start in found.starts if start is not None]
+        whole = [(start, self._runner.run_fresh(start)) for start in starts]
+        said = self._confirmer.conform(
+            list(zip(self._runner.starts(clean), clean.lifetimes, strict=True)), whole
         )
-        assert path is not None and node is not None and after is not None and exit_.cut is not None
-        schedule = Schedule([*path, Step(node.tick, exit_.cut), Step(after.tick)])
-        history = self.runner.replay(schedule)
-        if self.reading.resent(history) != resent:
-            raise _not_confirmed("resend-bound", schedule)
-        again = next((e.site for e in history.lifetimes[-1].effects if e.message is not None), None)
-        asked = self.scenario.resent_max
-        sentence = f"one crash makes it publish {resent} records again; asked was at most {asked}"
-        return Violation("resend-bound", None, schedule, history, again, sentence)
-
-    def _first_record(self, lifetime: Lifetime) -> Hashable | None:
-        """A record that a lifetime published, if its messages hold any."""
-        masks = (self.reading.records(effect) for effect in lifetime.effects)
-        first = next((mask for mask in masks if mask), 0)
-        return self.alphabet.identities[first.bit_length() - 1] if first else None
-
-    def _tokens(self, effect: Effect) -> set[str]:
-        """The records of a publish."""
-        mask = self.reading.records(effect)
-        return {token(self.alphabet.identities[n]) for n in range(mask.bit_length()) if mask >> n & 1}
-
-    def _settle(self) -> None:
-        """Let time pass for the settled lifetimes in which a record still waits: a later run may publish it."""
-        for number, waiting in self.graph.waiting(laws.NOTHING_LOST, 1).items():
-            start = self.found.starts[number]
-            if start is None or not self.graph.quiet[number] & waiting:
-                continue
-            lived = self.runner.later(start)
-            if lived is None:
-                self.graph.hush(number, self.graph.quiet[number])
-                continue
-            self.later_max = max(self.later_max, len(lived))
-            published = 0
-            for effect in (effect for lifetime in lived for effect in lifetime.effects):
-                published |= self.reading.records(effect)
-            self.graph.hush(number, published)
-
-    def _until_settled(self, schedule: Schedule) -> Schedule:
-        """A schedule that ends in a settled lifetime, gone on with until it is seen to be settled."""
-        tick = schedule[-1].tick
-        if len(schedule) > 1 and schedule[-2] == schedule[-1]:
-            schedule = Schedule(schedule[:-1])  # the same again, with the clock standing still, shows nothing
-        return Schedule([*schedule, *(Step(tick + later) for later in range(1, self.later_max))])
+        if said.outcome == "not-checked":
+            raise _unasked("; ".join(said.details))
+        if said.outcome == "disagrees":
+            raise _disagreement("the exploration", said)
+        return said
 
 
-def _not_confirmed(law: str, schedule: Schedule) -> HarnessError:
+def _disagreement(what: str, said: Confirmation) -> HarnessError:
     return HarnessError(
-        f"a schedule that breaks {law} does not break it when replayed with fresh memory",
-        value=str(schedule),
-        expected="the same history as in the exploration",
-        next_step="pass isolate=True (--isolate); if it stays, please report it with the scenario",
+        "real processes do not do what was simulated",
+        value=f"{what}: " + "; ".join(said.details[:5]),
+        expected="the same effects, files and messages in both worlds",
+        next_step="please report this with the scenario: what is simulated wrongly is the kit's fault",
     )
 
 
-class _Stopped(TestkitError):
-    verdict = "stopped-at-cap"
-
-
-def _some_identities(scenario: Scenario) -> str:
-    shown = [repr(identity) for identity in scenario.offered(0).values()][:3]
-    return ", ".join(shown) or "none is known: the feeds have no rows"
+def _unasked(why: str) -> NotMeasuredError:
+    return NotMeasuredError(
+        "the real world was not checked",
+        value=why,
+        expected="Linux with strace, and user namespaces or root",
+        next_step='install what is missing, or check with world="simulated" (leave --world out)',
+    )

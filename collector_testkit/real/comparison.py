@@ -19,11 +19,15 @@ _UNSEEN = ("sleep", "confirm")  # effects that no system call of the process mak
 
 
 class Confirmation(NamedTuple):
-    """What real processes said of a schedule: "confirmed", "disagrees" or "not-checked", and the details."""
+    """What real processes said: "confirmed", "disagrees" or "not-checked", and the details.
+
+    `kills` real kills were made at the crash points of whole lifetimes, and `lifetimes` ended by themselves.
+    """
 
     outcome: str
     details: tuple[str, ...] = ()
     kills: int = 0
+    lifetimes: int = 0
 
     def __str__(self) -> str:
         if self.outcome == "confirmed":
@@ -92,6 +96,11 @@ class Bench:
             if told is not None and told.outcome != one.lifetime.outcome:
                 differences.append(f"it {told.outcome} ({told.error}), simulated {one.lifetime.outcome}")
         return differences + self._different_worlds(one)
+
+    def whole(self, start: Start, lifetime: Lifetime) -> list[str]:
+        """Live a lifetime for real to its own end; how that differs."""
+        self.put(start.disk)
+        return self.differs(_expected(start, Step(start.tick), lifetime))
 
     def kills(self, start: Start, lifetime: Lifetime) -> tuple[int, list[str]]:
         """Kill a lifetime for real at every crash point; how many kills, and how their worlds differ."""

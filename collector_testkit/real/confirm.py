@@ -88,9 +88,11 @@ class Confirmer:
         """Live a schedule for real and compare every lifetime."""
         return self._call("confirm", list(expected))
 
-    def conform(self, lifetimes: Sequence[tuple[Start, Lifetime]]) -> Confirmation:
-        """Kill each of these lifetimes for real at every crash point, and compare every world that leaves."""
-        return self._call("conform", list(lifetimes))
+    def conform(
+        self, killed: Sequence[tuple[Start, Lifetime]], whole: Sequence[tuple[Start, Lifetime]] = ()
+    ) -> Confirmation:
+        """Kill some lifetimes for real at every crash point, let others end, and compare all that leaves."""
+        return self._call("conform", (list(killed), list(whole)))
 
     # -- the two ends of the pipe -----------------------------------------------------------------------
     def _call(self, verb: str, given: Any) -> Confirmation:
@@ -132,17 +134,24 @@ class Confirmer:
 
         return self._on_bench([(one.start, one.lifetime) for one in expected], compare)
 
-    def _conform(self, lifetimes: Sequence[tuple[Start, Lifetime]]) -> Confirmation:
+    def _conform(
+        self, given: tuple[Sequence[tuple[Start, Lifetime]], Sequence[tuple[Start, Lifetime]]]
+    ) -> Confirmation:
+        killed, whole = given
+
         def compare(bench: Bench) -> Confirmation:
             kills, differences = 0, list[str]()
-            for number, (start, lifetime) in enumerate(lifetimes, start=1):
+            for number, (start, lifetime) in enumerate(killed, start=1):
                 more, found = bench.kills(start, lifetime)
                 kills += more
                 differences += [f"lifetime {number}: {text}" for text in found]
+            for number, (start, lifetime) in enumerate(whole, start=1):
+                found = bench.whole(start, lifetime)
+                differences += [f"from world {number}: {text}" for text in found]
             outcome = "disagrees" if differences else "confirmed"
-            return Confirmation(outcome, tuple(differences), kills)
+            return Confirmation(outcome, tuple(differences), kills, len(killed) + len(whole))
 
-        return self._on_bench(lifetimes, compare)
+        return self._on_bench([*killed, *whole], compare)
 
     def _on_bench(
         self, lifetimes: Sequence[tuple[Start, Lifetime]], compare: Callable[[Bench], Confirmation]
