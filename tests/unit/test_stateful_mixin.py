@@ -1,20 +1,18 @@
-"""`StatefulCollectorMixin` on a real disk: its constructor, loading, saving, the order of a save."""
+"""`StatefulCollectorMixin` on a real disk: its constructor, what it loads and what it logs."""
 
-import errno
 import logging
 import os
 import pickle
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import pytest
 
-from stateful_mixin import ConfigError, StatefulCollectorMixin, StateSaveError, StateWriteError
+from stateful_mixin import ConfigError, StatefulCollectorMixin
 
 FILE_NAME = f"{__name__}.Collector.pickle"
 LOCK_NAME = f".{FILE_NAME}.lock"
@@ -30,15 +28,6 @@ class Collector(StatefulCollectorMixin, Base):
         return {"rows": 0}
 
 
-class Unpicklable:
-    def __reduce__(self) -> Any:
-        raise RuntimeError("holds a socket")
-
-
-class Interrupting(BaseException):
-    """What a signal handler may raise at any moment."""
-
-
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
     return tmp_path / "state"
@@ -47,13 +36,6 @@ def directory(tmp_path: Path) -> Path:
 @pytest.fixture
 def collector(directory: Path) -> Collector:
     return Collector({"state_dir": directory})
-
-
-def failing(exc: BaseException) -> Callable[..., Any]:
-    def fail(*args: Any, **kwargs: Any) -> Any:
-        raise exc
-
-    return fail
 
 
 def names(directory: Path) -> list[str]:
@@ -252,165 +234,6 @@ def test_pickle_protocol(directory: Path, protocol: int) -> None:
     collector.save_state([1, 2])
     assert collector.state_file_path.read_bytes().endswith(pickle.dumps([1, 2], protocol))
     assert collector.load_state() == [1, 2]
-
-
-def test_modes(collector: Collector, directory: Path) -> None:
-    """The directory is made with mode 0700, the file with mode 0600."""
-    collector.save_state(1)
-    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
-    assert stat.S_IMODE(collector.state_file_path.stat().st_mode) == 0o600
-
-
-def test_existing_directory_keeps_its_mode(collector: Collector, directory: Path) -> None:
-    """A directory that is already there keeps the mode its owner gave it."""
-    directory.mkdir()
-    directory.chmod(0o750)
-    collector.save_state(1)
-    assert stat.S_IMODE(directory.stat().st_mode) == 0o750
-
-
-def test_missing_parents_are_made(tmp_path: Path) -> None:
-    """Missing parents of the state directory are made too, as private as itself."""
-    collector = Collector({"state_dir": tmp_path / "a" / "b"})
-    collector.save_state(1)
-    assert collector.load_state() == 1
-    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o700
-
-
-def test_save_leaves_one_file(collector: Collector, directory: Path) -> None:
-    """After a save the directory holds the state file, and the empty lock file."""
-    collector.save_state(1)
-    assert names(directory) == [LOCK_NAME, FILE_NAME]
-    assert (directory / LOCK_NAME).stat().st_size == 0
-
-
-def test_own_leftover_is_removed(collector: Collector, directory: Path) -> None:
-    """What a killed process left of a save is never loaded, and gone after the next save."""
-    directory.mkdir(mode=0o700)
-    (directory / f".{FILE_NAME}.tmp").write_bytes(b"torn" * 1000)
-    assert collector.load_state() == {"rows": 0}
-    collector.save_state(1)
-    assert names(directory) == [LOCK_NAME, FILE_NAME]
-    assert collector.load_state() == 1
-
-
-def test_loading_removes_no_leftover(collector: Collector, directory: Path) -> None:
-    """Only a save removes what a killed save left."""
-    directory.mkdir(mode=0o700)
-    leftover = directory / f".{FILE_NAME}.tmp"
-    leftover.write_bytes(b"torn")
-    collector.load_state()
-    assert leftover.exists()
-
-
-@pytest.mark.parametrize("name", ["tmp123", f".{FILE_NAME}.tmp2", f"{FILE_NAME}.tmp", ".other.pickle.tmp"])
-def test_other_leftovers_stay(collector: Collector, directory: Path, name: str) -> None:
-    """A save removes nothing that another program, or a user, may have left."""
-    directory.mkdir(mode=0o700)
-    (directory / name).write_bytes(b"")
-    collector.save_state(1)
-    assert (directory / name).exists()
-
-
-def test_leftover_link_is_not_followed(collector: Collector, directory: Path, tmp_path: Path) -> None:
-    """A link in the place of the temporary file is removed; what it leads to is left alone."""
-    directory.mkdir(mode=0o700)
-    target = tmp_path / "target"
-    target.write_bytes(b"precious")
-    (directory / f".{FILE_NAME}.tmp").symlink_to(target)
-    collector.save_state(1)
-    assert target.read_bytes() == b"precious"
-    assert collector.load_state() == 1
-
-
-@pytest.mark.parametrize("state", [Unpicklable(), lambda: None, Lock()], ids=["reduce", "lambda", "lock"])
-def test_unpicklable_state_touches_no_disk(collector: Collector, directory: Path, state: Any) -> None:
-    """A state that cannot be pickled is an error before anything is written."""
-    with pytest.raises(StateSaveError, match="previous state is untouched") as caught:
-        collector.save_state(state)
-    assert has_four_parts(caught.value)
-    assert not directory.exists()
-
-
-@pytest.mark.parametrize("call", ["fsync", "replace"])
-@pytest.mark.parametrize("exc", [OSError(errno.ENOSPC, "No space left on device"), Interrupting()], ids=str)
-def test_failed_save_keeps_the_old_state(
-    collector: Collector, directory: Path, monkeypatch: pytest.MonkeyPatch, call: str, exc: BaseException
-) -> None:
-    """A save that fails before the rename leaves the old state, and no temporary file."""
-    collector.save_state("old")
-    with monkeypatch.context() as patch:
-        patch.setattr(os, call, failing(exc))
-        with pytest.raises((StateSaveError, Interrupting)) as caught:
-            collector.save_state("new")
-    assert caught.value is exc or "the previous state is untouched" in str(caught.value)
-    assert names(directory) == [LOCK_NAME, FILE_NAME]
-    assert collector.load_state() == "old"
-
-
-def test_failed_directory_sync(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If only the directory's sync fails, the error says that the new state is in place but may be undone."""
-    collector.save_state("old")
-    real_fsync = os.fsync
-
-    def fsync(descriptor: int) -> None:
-        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EIO, "Input/output error")
-        real_fsync(descriptor)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", fsync)
-        with pytest.raises(StateWriteError, match="new state is in place") as caught:
-            collector.save_state("new")
-    assert caught.value.errno == errno.EIO
-    assert collector.load_state() == "new"
-
-
-class SyscallLog:
-    """Notes the order of the calls that make a save durable, and lets them through."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.calls: list[str] = []
-        real_fsync, real_replace = os.fsync, os.replace
-
-        def fsync(descriptor: int) -> None:
-            status = os.fstat(descriptor)
-            kind = "directory" if stat.S_ISDIR(status.st_mode) else f"file of {status.st_size} bytes"
-            self.calls.append(f"fsync {kind}")
-            real_fsync(descriptor)
-
-        def replace(source: Any, target: Any, **directories: int) -> None:
-            self.calls.append(f"replace {Path(source).name} -> {Path(target).name}")
-            real_replace(source, target, **directories)
-
-        monkeypatch.setattr(os, "fsync", fsync)
-        monkeypatch.setattr(os, "replace", replace)
-
-
-def test_order_of_a_save(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A save syncs the whole content, renames, then syncs the directory; and nothing more."""
-    collector.save_state(0)
-    log = SyscallLog(monkeypatch)
-    collector.save_state("x" * 100_000)
-    size = collector.state_file_path.stat().st_size
-    assert log.calls == [
-        f"fsync file of {size} bytes",
-        f"replace .{FILE_NAME}.tmp -> {FILE_NAME}",
-        "fsync directory",
-    ]
-
-
-@pytest.mark.parametrize("made", [False, True], ids=["absent", "already made"])
-def test_first_save_syncs_the_directory_name(
-    collector: Collector, directory: Path, monkeypatch: pytest.MonkeyPatch, made: bool
-) -> None:
-    """The first save makes the directory's own name durable, whoever made it."""
-    if made:
-        directory.mkdir(mode=0o700)
-    log = SyscallLog(monkeypatch)
-    collector.save_state(0)
-    assert [call.split()[0] for call in log.calls] == ["fsync", "fsync", "replace", "fsync"]
-    assert log.calls[0] == "fsync directory"
 
 
 def test_constructor_passes_arguments_on(directory: Path) -> None:
