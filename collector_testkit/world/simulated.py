@@ -112,6 +112,7 @@ class World:
         return patcher.fs
 
     def _fill(self, fs: FakeFilesystem) -> None:
+        fs.umask = 0o022  # whatever this machine's is: a state directory that a group may write to is refused
         for path, contents in self.scenario.files.items():
             if path.endswith("/"):
                 fs.makedirs(path, exist_ok=True)
