@@ -19,7 +19,7 @@ BROKER = Broker(
     pika=True, records=lambda message: [json.dumps(row, sort_keys=True) for row in json.loads(message.body)]
 )
 SAME_EVERY_TIME = settings(
-    database=None, derandomize=True, deadline=None, max_examples=40, suppress_health_check=list(HealthCheck)
+    database=None, derandomize=True, deadline=None, max_examples=20, suppress_health_check=list(HealthCheck)
 )
 
 
