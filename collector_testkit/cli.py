@@ -70,6 +70,15 @@ def _parser() -> argparse.ArgumentParser:
     checking.add_argument("--max-crashes", metavar="N", type=_count, help="schedules of at most N crashes")
     checking.add_argument("--json", metavar="FILE", type=Path, help="write the report there as JSON")
     checking.add_argument("--isolate", action="store_true", help="run every lifetime in a forked process")
+    checking.add_argument(
+        "--confirm", action="store_true", help="live each counterexample again with real processes and kills"
+    )
+    checking.add_argument(
+        "--world",
+        choices=("simulated", "real"),
+        default="simulated",
+        help="real: live every world's lifetime, and every kill of the clean runs, with real processes as well",
+    )
     checking.set_defaults(run=_check)
     replaying = commands.add_parser("replay", help="run one schedule and print its timeline")
     replaying.add_argument("scenario", metavar="FILE:NAME", help="a Python file and the name of its Scenario")
@@ -92,7 +101,9 @@ def _check(options: argparse.Namespace) -> int:
     scenario = load(options.scenario)
     scenario = wiring.adjuster(crashes_max=options.max_crashes, isolate=options.isolate)(scenario)
     with _progress() as progress:
-        result: Result = verdict.check(scenario, progress=progress)
+        result: Result = verdict.check(
+            scenario, progress=progress, confirm=options.confirm, world=options.world
+        )
 
     def replay(schedule: str) -> str:
         return shlex.join(["collector-testkit", "replay", options.scenario, schedule])

@@ -109,7 +109,7 @@ class CollectorLab:
 
     Usable without pytest. `fs` is a pyfakefs file system to build on; `None` makes one. `options` are
     defaults of `Scenario`, and `adjust` has the last word on each scenario. `on_result` gets each result of
-    `check`. If `replaying` is a schedule, `check` hands its timeline to `on_replay` and checks nothing.
+    `check`, whose counterexamples are lived again with real processes if `confirm` is true. If `replaying` is a schedule, `check` hands its timeline to `on_replay` and checks nothing.
     """
 
     def __init__(
@@ -118,6 +118,7 @@ class CollectorLab:
         fs: Any = None,
         adjust: Callable[[Scenario], Scenario] = lambda scenario: scenario,
         on_result: Callable[[Result], None] = lambda _: None,
+        confirm: bool = False,
         replaying: str | None = None,
         on_replay: Callable[[str], NoReturn] = _end_with,
         replay_command: Callable[[str], str] = lambda schedule: (
@@ -129,6 +130,7 @@ class CollectorLab:
         self._base: dict[str, Node] = {}
         self._adjust = adjust
         self._on_result = on_result
+        self._confirm = confirm
         self._replaying = replaying
         self._on_replay = on_replay
         self._replay_command = replay_command
@@ -187,7 +189,7 @@ class CollectorLab:
         if self._replaying is not None:
             self._on_replay(self.replay(program, self._replaying, **options))
         with self._given.kept():
-            result = check(scenario, fs=self._given.fs)
+            result = check(scenario, fs=self._given.fs, confirm=self._confirm)
         with self._given.paused():
             self._on_result(result)
             text = as_text(result, records_of(scenario), replay=self._replay_command)

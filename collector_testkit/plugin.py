@@ -29,6 +29,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--collector-max-crashes", metavar="N", type=_count, help="explore schedules of at most N crashes"
     )
+    group.addoption(
+        "--collector-confirm",
+        choices=("auto", "never"),
+        default="auto",
+        help="live each counterexample again with real processes and kills, where the machine allows it (auto)",
+    )
     group.addoption("--collector-json", metavar="DIRECTORY", help="write each check's report there as JSON")
 
 
@@ -63,6 +69,7 @@ def _lab(request: pytest.FixtureRequest, fs: Any) -> CollectorLab:
         directory = config.getoption("--collector-json")
         return lab.CollectorLab(
             fs=fs,
+            confirm=config.getoption("--collector-confirm") == "auto",
             replaying=config.getoption("--collector-replay"),
             on_replay=_show,
             replay_command=lambda schedule: _command(test, schedule),

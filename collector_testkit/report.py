@@ -16,6 +16,7 @@ __all__ = ["SCHEMA", "as_json", "as_text", "timeline"]
 SCHEMA = 1
 _WIDTH = 110
 Records = Callable[[Message], Sequence[Hashable]]
+_CRASHES = ("without a crash", "with one", "with two", "with three")
 _VERDICTS = {
     "holds": "HOLDS",
     "broken": "BROKEN",
@@ -49,9 +50,13 @@ def as_json(result: Any) -> dict[str, Any]:
                 "lifetimes": len(violation.schedule),
                 "blamed": shown(violation.blamed),
                 "sentence": violation.sentence,
+                "confirmation": None if violation.confirmation is None else violation.confirmation.outcome,
             }
             for violation in result.violations
         ],
+        "real": None
+        if result.real is None
+        else {"lifetimes": result.real.lifetimes, "kills": result.real.kills},
         "skipped": list(result.skipped),
         "problem": None if result.problem is None else str(result.problem),
     }
@@ -81,16 +86,34 @@ def _headline(result: Any) -> str:
 def _violation(violation: Any, records: Records, replay: Callable[[str], str]) -> Iterator[str]:
     yield f"{violation.law}: {violation.sentence}"
     wanted = None if violation.record is None else token(violation.record)
-    for number, (step, lifetime) in enumerate(_pairs(violation.history), start=1):
+    pairs = _pairs(violation.history)
+    shown_one_by_one = len(pairs) - _silent_end(pairs)
+    for number, (step, lifetime) in enumerate(pairs[:shown_one_by_one], start=1):
         yield f"  lifetime {number}  tick {step.tick}  {_summary(step, lifetime, records, wanted)}"
+    if shown_one_by_one < len(pairs):
+        ticks = f"{pairs[shown_one_by_one][0].tick}-{pairs[-1][0].tick}"
+        numbers = f"{shown_one_by_one + 1}-{len(pairs)}"
+        yield f"  lifetimes {numbers}  ticks {ticks}  publish nothing, as all later runs do; end clean"
     if violation.blamed is not None:
         yield f"  blamed    {shown(violation.blamed)}  {source_line(violation.blamed)}".rstrip()
     yield f"  replay    {replay(str(violation.schedule))}"
+    if violation.confirmation is not None:
+        yield f"  for real  {violation.confirmation}"
     yield ""
 
 
 def _pairs(history: History) -> list[tuple[Step, Lifetime]]:
     return list(zip(history.schedule, history.lifetimes, strict=True))
+
+
+def _silent_end(pairs: Sequence[tuple[Step, Lifetime]]) -> int:
+    """How many lifetimes at the end only show that nothing more comes, if there are several."""
+    silent = 0
+    for step, lifetime in reversed(pairs[1:]):
+        if step.cut is not None or lifetime.outcome != "completed" or any(e.message for e in lifetime.effects):
+            break
+        silent += 1
+    return silent if silent > 1 else 0
 
 
 def _summary(step: Step, lifetime: Lifetime, records: Records, wanted: str | None) -> str:
@@ -152,8 +175,12 @@ def _figures(result: Any) -> Iterator[str]:
         f"explored  {state}: {result.worlds:,} worlds, {result.lifetimes_run:,} lifetimes run, "
         f"{result.crash_points:,} crash points, {result.seconds:.2f} s"
     )
-    counts = ", ".join(f"{count:,} with {number}" for number, count in enumerate(result.schedules))
-    yield f"schedules {counts} crashes" + (" and so on, for any number" if result.closed else "")
+    counts = [f"{count:,} {words}" for count, words in zip(result.schedules, _CRASHES, strict=False)]
+    yield f"schedules {', '.join(counts)}" + (", and all with more" if result.closed else "")
+    if result.real is not None:
+        yield (
+            f"for real  the same, as {result.real.lifetimes:,} real processes and {result.real.kills:,} real kills show"
+        )
     for reason in result.skipped:
         yield f"skipped   {reason}"
 

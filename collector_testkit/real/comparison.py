@@ -31,7 +31,7 @@ class Confirmation(NamedTuple):
 
     def __str__(self) -> str:
         if self.outcome == "confirmed":
-            return "confirmed with real processes, a real disk and a real SIGKILL"
+            return "confirmed with real processes on a real disk" + (" and a real SIGKILL" if self.kills else "")
         return f"{self.outcome}: " + "; ".join(self.details)
 
 
