@@ -17,6 +17,7 @@ import covering
 import exploring
 import plugin_start
 import recording
+import saving
 from tables import Section, as_markdown, as_text
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
@@ -27,12 +28,14 @@ BENCHMARKS: dict[str, Callable[[int], Section]] = {
     "exploring": lambda rounds: exploring.measure(SIZES, rounds),
     "covering": lambda rounds: covering.measure(20, rounds, chaos=True),
     "plugin": lambda rounds: plugin_start.measure(pairs=16 * rounds),
+    "saving": lambda rounds: saving.measure(turns=12 * rounds),
 }
 SMOKE: dict[str, Callable[[int], Section]] = {
     "recording": lambda rounds: recording.measure(5, turns=3),
     "exploring": lambda rounds: exploring.measure(SIZES[:2], 1),
     "covering": lambda rounds: covering.measure(5, 1, chaos=False),
     "plugin": lambda rounds: plugin_start.measure(pairs=2),
+    "saving": lambda rounds: saving.measure(turns=40, cases=saving.CASES[:1]),
 }
 INTRODUCTION = """# Benchmarks
 

@@ -387,3 +387,12 @@ def test_read_only_disk(directory: Path) -> None:
                 collector.save_state("new")
             assert caught.value.errno == errno.EROFS
         assert collector.load_state() == "old"
+
+
+# -- in the kit ---------------------------------------------------------------------------------------------
+def test_kit_checks_under_any_umask() -> None:
+    """The kit's disk has a state directory that is trusted, whatever umask the kit itself was started with."""
+    command = [sys.executable, "-m", "collector_testkit", "check", "examples/feed_collector.py:scenario"]
+    root = Path(__file__).parents[2]
+    result = subprocess.run(command, cwd=root, umask=0o002, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout[:5]) == (0, "HOLDS"), result.stdout
