@@ -30,16 +30,18 @@ _HOME = {
 }  # fmt: skip
 
 
-def __getattr__(name: str) -> Any:
-    # Loaded on first use: pytest starts with the plugin, and most runs of it check no collector.
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    except ModuleNotFoundError as missing:
-        from collector_testkit.errors import missing_extra
+if not TYPE_CHECKING:  # or type checkers would take any name
 
-        raise missing_extra(missing) from missing
+    def __getattr__(name: str) -> Any:
+        # Loaded on first use: pytest starts with the plugin, and most runs of it check no collector.
+        if name not in _HOME:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        try:
+            return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+        except ModuleNotFoundError as missing:
+            from collector_testkit.errors import missing_extra
+
+            raise missing_extra(missing) from missing
 
 
 def __dir__() -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 __all__ = [
     "EscapeError",
     "HarnessError",
@@ -89,9 +91,9 @@ class LimitError(TestkitError):
 
 
 class LawBroken(AssertionError):
-    """A law is broken; the text is the whole report, `result` the checked result."""
+    """A law is broken; the text is the whole report, `result` the `Result` of the check."""
 
-    def __init__(self, text: str, result: object = None) -> None:
+    def __init__(self, text: str, result: Any = None) -> None:
         super().__init__(text)
         self.result = result
 

@@ -13,6 +13,7 @@ from collector_testkit.fingerprint import Fold
 from collector_testkit.frontier import Assumed, Cost, Frontier, Place, World, files_in
 from collector_testkit.graph import Exit, Graph, Node
 from collector_testkit.history import Cut, Lifetime
+from collector_testkit.isolation import memory
 from collector_testkit.lifetime import Start
 from collector_testkit.runner import Runner
 from collector_testkit.soundness import Soundness
@@ -93,10 +94,11 @@ def explore(
         LimitError: a lifetime went past its limits.
     """
     runner.fork()
+    before = memory(runner.is_program, runner.scenario.program)
     assumed = Assumed()
     while True:
         try:
-            return _Attempt(runner, alphabet, assumed, progress, enough).run()
+            return _Attempt(runner, alphabet, assumed, progress, enough, before).run()
         except _Revised as revised:
             assumed = revised.assumed
 
@@ -111,6 +113,7 @@ class _Attempt:
         assumed: Assumed,
         progress: Callable[[Progress], None],
         enough: Callable[[Graph], bool],
+        before: dict[str, str],
     ) -> None:
         self.runner, self.scenario = runner, runner.scenario
         self.assumed = assumed
@@ -118,7 +121,7 @@ class _Attempt:
         self.last_tick = self.scenario.last_tick + assumed.quiet_ticks
         self.frontier = Frontier(runner, assumed)
         self.found = Exploration(Graph([], alphabet), alphabet, assumed)
-        self.soundness = Soundness(runner, self._run)
+        self.soundness = Soundness(runner, self._run, self._count, before)
         self.nodes: dict[int, Node] = {}
 
     def run(self) -> Exploration:
@@ -159,11 +162,13 @@ class _Attempt:
         found, frontier = self.found, self.frontier
         if frontier.pruned:
             found.skipped.append(
-                f"{frontier.pruned:,} worlds with more leftover files than leftovers_max allows"
+                f"{len(frontier.pruned):,} worlds with more leftover files than leftovers_max allows"
             )
         if frontier.too_deep:
             limit = self.scenario.limits.crashes_max
-            found.skipped.append(f"{frontier.too_deep:,} worlds more than {limit} crashes away (max-crashes)")
+            found.skipped.append(
+                f"{len(frontier.too_deep):,} worlds more than {limit} crashes away (max-crashes)"
+            )
         found.worlds = len(frontier.worlds)
         found.starts = [None if world is None else world.start for world in frontier.worlds]
         found.graph = self._graph()
@@ -173,8 +178,11 @@ class _Attempt:
         return Graph(nodes, self.found.alphabet, self.last_tick)
 
     def _run(self, start: Start) -> Lifetime:
-        self.found.lifetimes_run += 1
+        self._count()
         return self.runner.run_fresh(start) if self.scenario.isolate else self.runner.run(start)
+
+    def _count(self) -> None:
+        self.found.lifetimes_run += 1
 
     def _revise(self, better: Assumed) -> None:
         if better != self.assumed:

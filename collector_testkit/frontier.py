@@ -59,7 +59,8 @@ class Frontier:
         self.fingerprint = Fingerprint(assumed.observed, runner.tick_of)
         self.worlds: list[World | None] = []
         self.doubts: list[tuple[int, Start]] = []
-        self.pruned = self.too_deep = 0
+        self.pruned: set[int] = set()
+        self.too_deep: set[int] = set()
         self.files_max = 0
         """Most files that a lifetime without a crash before it has at any time."""
         self._runner = runner
@@ -93,25 +94,27 @@ class Frontier:
         number = self._numbers.get(known)
         if number is None:
             number = self._numbers[known] = len(self.worlds)
-            self.worlds.append(self._found(place))
-            if self.worlds[number] is not None:
-                heapq.heappush(self._heap, (place.cost, number))
-            return number
+            self.worlds.append(None)
         world = self.worlds[number]
         if world is not None:
             self._merge(number, world, place)
+        elif self._within(number, place):
+            disk = place.fold.copy_with(place.changes)
+            self.worlds[number] = World(self._runner.starting(disk, place.tick, place.now_s), place.cost)
+            heapq.heappush(self._heap, (place.cost, number))
         return number
 
-    def _found(self, place: Place) -> World | None:
+    def _within(self, number: int, place: Place) -> bool:
+        """Whether a world lies within the limits on this way to it; another way may be cheaper."""
+        self.too_deep.discard(number)
         if self._limits.crashes_max is not None and place.cost[0] > self._limits.crashes_max:
-            self.too_deep += 1
-            return None
-        disk = place.fold.copy_with(place.changes)
-        over = files_in(disk) - self.files_max - self._runner.scenario.leftovers_max
-        if place.cost[0] > 1 and over > 0:
-            self.pruned += 1
-            return None
-        return World(self._runner.starting(disk, place.tick, place.now_s), place.cost)
+            self.too_deep.add(number)
+            return False
+        files = files_in(place.fold.copy_with(place.changes))
+        if place.cost[0] > 1 and files > self.files_max + self._runner.scenario.leftovers_max:
+            self.pruned.add(number)
+            return False
+        return True
 
     def _merge(self, number: int, world: World, place: Place) -> None:
         self._merges += 1

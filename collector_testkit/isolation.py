@@ -152,7 +152,7 @@ def memory(is_program: Callable[[str], bool], main: Any) -> dict[str, str]:
                 _note(held, f"{module.__name__}.{name}", value, module.__name__)
     if isinstance(main, type):
         for base in main.__mro__[:-1]:
-            _note(held, base.__qualname__, base, base.__module__)
+            _note(held, f"{base.__module__}.{base.__qualname__}", base, base.__module__)
     return held
 
 

@@ -17,9 +17,9 @@ from collector_testkit.feeds import FeedBuilder, made
 from collector_testkit.history import Cut, History, Lifetime, Schedule, Step
 from collector_testkit.replays import replay
 from collector_testkit.report import as_text, timeline
+from collector_testkit.result import Result
 from collector_testkit.runner import Runner, after_cut
 from collector_testkit.scenario import Broker, Scenario, token
-from collector_testkit.result import Result
 from collector_testkit.verdict import check, records_of
 from collector_testkit.world.tree import Tree
 
@@ -109,7 +109,8 @@ class CollectorLab:
 
     Usable without pytest. `fs` is a pyfakefs file system to build on; `None` makes one. `options` are
     defaults of `Scenario`, and `adjust` has the last word on each scenario. `on_result` gets each result of
-    `check`, whose counterexamples are lived again with real processes if `confirm` is true. If `replaying` is a schedule, `check` hands its timeline to `on_replay` and checks nothing.
+    `check`, whose counterexamples are lived again with real processes if `confirm` is true. If `replaying`
+    is a schedule, `check` hands its timeline to `on_replay` and checks nothing.
     """
 
     def __init__(

@@ -19,20 +19,28 @@ _FORKED = frozenset(3**power for power in range(12))  # these lifetimes are run 
 
 
 class Soundness:
-    """Checks determinism, fresh memory and merged worlds. `run` runs a lifetime and counts it.
+    """Checks determinism, fresh memory and merged worlds. `run` runs a lifetime and counts it, `counted` only
+    counts one; `before` is the memory before the first lifetime.
 
-    Verifies: the first lifetime does the same twice; lifetimes 1, 3, 9, 27, ... do the same with fresh memory;
+    Verifies: the first lifetime does the same twice; lifetimes 0, 1, 3, 9, 27, ... do so with fresh memory;
     some pairs of worlds that were taken for one lead to the same lifetime. Does not verify every lifetime: a
     program that leaks in others only is caught when a counterexample is replayed, or with `isolate=True`.
     """
 
-    def __init__(self, runner: Runner, run: Callable[[Start], Lifetime]) -> None:
+    def __init__(
+        self,
+        runner: Runner,
+        run: Callable[[Start], Lifetime],
+        counted: Callable[[], None],
+        before: dict[str, str],
+    ) -> None:
         self._runner = runner
         self._run = run
-        self._before = memory(runner.is_program, runner.scenario.program)
+        self._counted = counted
+        self._before = before
 
     def check_first(self, start: Start, lifetime: Lifetime) -> None:
-        """The first lifetime ends in success, and does the same again.
+        """The first lifetime ends in success, and does the same again, with fresh memory.
 
         Raises:
             ProgramError: it fails.
@@ -45,9 +53,9 @@ class Soundness:
                 expected="a first run, with no state yet, that ends in success",
                 next_step="run it by hand with collector_lab.run(), or give it the files, env and routes it needs",
             )
-        again = self._run(start)
-        if again.shape() != lifetime.shape():
-            raise self._not_the_same(start, lifetime, again)
+        fresh = self._fresh(start)
+        if fresh.shape() != lifetime.shape():
+            raise self._not_the_same(start, fresh, lifetime)
 
     def check_chance(self, start: Start, lifetime: Lifetime, assumed: Assumed) -> Assumed:
         """Better assumptions, if the first lifetime does something else a tick later, or by chance.
@@ -72,9 +80,13 @@ class Soundness:
             HarnessError: it does not.
         """
         if number in _FORKED and not self._runner.scenario.isolate:
-            fresh = self._runner.run_fresh(start)
+            fresh = self._fresh(start)
             if fresh.shape() != lifetime.shape():
                 raise self._not_the_same(start, fresh, lifetime)
+
+    def _fresh(self, start: Start) -> Lifetime:
+        self._counted()
+        return self._runner.run_fresh(start)
 
     def audit(self, frontier: Frontier, assumed: Assumed) -> Assumed:
         """Run both of the worlds in doubt; better assumptions, if time tells them apart.

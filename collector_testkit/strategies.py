@@ -15,13 +15,13 @@ from collector_testkit.scenario import FORMATS, Feed
 
 try:
     from hypothesis import strategies as st
-except ImportError as error:
+except ModuleNotFoundError as error:
     raise MissingExtraError(
         "strategies are not available without Hypothesis",
         value=str(error),
         expected="the packages of the extra `testing`",
         next_step="run pip install 'collector-testkit[testing]'",
-    ) from error
+    ) from None
 
 __all__ = ["feeds", "rows", "ticks"]
 

@@ -165,8 +165,13 @@ def as_bytes(body: Any) -> bytes:
 
 def _arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
     given = [*args, *kwargs.values()]
-    if len(given) == 1:
-        return as_bytes(given[0])
+    bodies = (
+        given
+        if len(given) == 1
+        else [one for one in given if isinstance(one, (bytes, bytearray, dict, list))]
+    )
+    if len(bodies) == 1:  # the others say where it goes
+        return as_bytes(bodies[0])
     return as_bytes(
         [value.decode("utf-8", "replace") if isinstance(value, bytes) else value for value in given]
     )

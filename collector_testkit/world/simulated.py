@@ -116,8 +116,10 @@ class World:
         for path, contents in self.scenario.files.items():
             if path.endswith("/"):
                 fs.makedirs(path, exist_ok=True)
-            else:
-                fs.create_file(path, contents=contents)
+                continue
+            if fs.exists(path):  # of the test's own, or of an earlier check
+                fs.remove(path)
+            fs.create_file(path, contents=contents)
         for path in ("/var/lib/collector", "/tmp", os.path.expanduser("~")):
             fs.makedirs(path, exist_ok=True)
         for real in _lent():

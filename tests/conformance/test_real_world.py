@@ -1,0 +1,89 @@
+"""Simulated equals real: the same scenario, killed for real at every crash point, leaves what was simulated."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from collector_testkit import Feed, Scenario, Schedule, check
+from collector_testkit.cli import load
+from collector_testkit.real.comparison import expected_of
+from collector_testkit.real.confirm import Confirmer
+from collector_testkit.runner import Runner
+
+from quality.corpus import CASES
+from quality.corpus.base import FEED_URL
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = [f"{ROOT}/examples/{name}_collector.py:scenario" for name in ("feed", "outbox", "rows")]
+EVERY = os.environ.get("COLLECTOR_CONFORMANCE") == "all"
+SAMPLE = ("saved-before-publish", "torn-state-fails-to-load", "removed-before-rename", "temporary-files-left")
+PROGRAMS = [
+    pytest.param(case, program, id=f"{case.name}-{which}")
+    for case in CASES
+    for which, program in (("bug", case.buggy), ("twin", case.twin))
+    if EVERY or case.name in SAMPLE
+]
+
+
+def killed_everywhere(scenario):
+    """What real processes say of every kill in the first two lifetimes without a crash."""
+    runner = Runner(scenario)
+    with Confirmer(scenario, runner.program, runner.is_program) as confirmer, runner:
+        clean = runner.replay(Schedule.parse("t0 t1" if scenario.last_tick else "t0 t0"))
+        return confirmer.conform(list(zip(runner.starts(clean), clean.lifetimes, strict=True)))
+
+
+@pytest.mark.parametrize("place", EXAMPLES, ids=lambda place: Path(place).stem)
+def test_examples(place):
+    """An example, killed for real at each crash point, leaves the disk and the messages that were simulated."""
+    said = killed_everywhere(load(place))
+    assert said.outcome == "confirmed", said.details
+    assert said.kills > 10
+
+
+@pytest.mark.parametrize(("case", "program"), PROGRAMS)
+def test_planted_bugs_and_twins(case, program):
+    """A planted bug or its twin, killed for real at each crash point, leaves what was simulated."""
+    feed = Feed(FEED_URL, ticks=case.ticks, page_size=case.page_size)
+    said = killed_everywhere(Scenario(program=program, feeds=[feed], **case.options))
+    assert said.outcome == "confirmed", said.details
+    assert said.kills > 2
+
+
+def test_a_whole_exploration():
+    """Every world's lifetime, lived by a real process, does what was simulated."""
+    feed = Feed(FEED_URL, ticks=[[{"id": "a", "time": "1"}], [{"id": "b", "time": "2"}]])
+    scenario = Scenario(program=CASES[0].twin, feeds=[feed], guarantee="at-least-once")
+    result = check(scenario, world="real")
+    assert result.verdict == "holds"
+    assert result.real.outcome == "confirmed"
+    assert result.real.lifetimes > result.worlds
+
+
+def test_a_wrong_simulation_is_noticed():
+    """A simulated effect that no real process has is a disagreement that names it."""
+    scenario = load(EXAMPLES[0])
+    runner = Runner(scenario)
+    with Confirmer(scenario, runner.program, runner.is_program) as confirmer, runner:
+        history = runner.replay(Schedule.parse("t0"))
+        lifetime = history.lifetimes[0]
+        wrong = lifetime._replace(effects=lifetime.effects[:-2] + lifetime.effects[-1:])
+        said = confirmer.confirm(expected_of(history._replace(lifetimes=(wrong,)), runner.starts(history)))
+    assert said.outcome == "disagrees"
+    assert "rename" in said.details[0]
+
+
+def test_nothing_is_left_behind(tmp_path, monkeypatch):
+    """No process and no temporary file of a confirmed check outlives it."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    case = next(case for case in CASES if case.name == "saved-before-publish")
+    feed = Feed(FEED_URL, ticks=case.ticks)
+    result = check(Scenario(program=case.buggy, feeds=[feed], guarantee=case.guarantee), confirm=True)
+    assert [str(found.confirmation) for found in result.violations] == [
+        "confirmed with real processes on a real disk and a real SIGKILL"
+    ]
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
