@@ -5,6 +5,7 @@ PYTHON ?= python3
 WILD_PYTHON ?= $(shell python3.11 -c "" 2>/dev/null && echo python3.11 || echo $(PYTHON))
 
 BIN := .venv/bin
+DEMO := examples/wild/feediverse_scenario.py:scenario
 PIP := -m pip --disable-pip-version-check --quiet install
 
 .PHONY: help demo test test-real kills lint bench bench-smoke wild clean
@@ -17,12 +18,16 @@ help: ## Show this list
 
 demo: .venv/.demo ## Check a real program from the package index, which is known to be broken
 	@mkdir -p build
+	@echo "Checking feediverse 0.4.1, unmodified: every crash, every restart"
 	@status=0; \
-	$(BIN)/collector-testkit check examples/wild/feediverse_scenario.py:scenario --json build/feediverse.json || status=$$?; \
+	$(BIN)/collector-testkit check $(DEMO) --confirm --json build/feediverse.json || status=$$?; \
 	case $$status in \
-	1) echo "The kit found a real bug in feediverse 0.4.1. The whole report: build/feediverse.json" ;; \
+	1) ;; \
 	*) echo "make demo: the check ended with exit code $$status, expected 1 (broken)" >&2; exit 1 ;; \
 	esac
+	@echo; echo "The shortest of these with a crash, as a timeline:"
+	@$(BIN)/collector-testkit replay $(DEMO) 't0!5 t0'
+	@echo; echo "The kit found real bugs in feediverse 0.4.1. The whole report: build/feediverse.json"
 
 test: .venv/.dev ## Run the tests
 	$(BIN)/python -m pytest -n auto

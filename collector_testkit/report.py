@@ -213,11 +213,10 @@ def shown(site: str | None) -> str | None:
     if site is None:
         return None
     path, _, line = site.rpartition(":")
-    here = os.getcwd() + os.sep
-    if path.startswith(here):
-        return f"{path[len(here) :]}:{line}"
     _, found, inside = path.rpartition("site-packages" + os.sep)
-    return f"{inside if found else path}:{line}"
+    if found:
+        return f"{inside}:{line}"
+    return f"{path.removeprefix(os.getcwd() + os.sep)}:{line}"
 
 
 def source_line(site: str) -> str:
