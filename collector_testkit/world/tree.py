@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -61,9 +62,10 @@ class Tree:
         names: list[str] = []
         while getattr(obj, "parent_dir", None) is not None:
             parent = obj.parent_dir()
-            if parent is None or parent._entries.get(obj.name) is not obj:
+            name = os.fsdecode(obj.name)  # bytes, after a rename that was told in bytes
+            if parent is None or parent._entries.get(name) is not obj:
                 return None
-            names.append(obj.name)
+            names.append(name)
             obj = parent
         return "/" + "/".join(reversed(names))
 
