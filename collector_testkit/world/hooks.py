@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -77,7 +78,7 @@ class Hooks:
 
         def remove_entry(directory: Any, name: Any, recursive: bool = True) -> None:
             mine = disk.mine(directory.filesystem)
-            obj = directory._entries.get(name) if mine else None
+            obj = directory._entries.get(os.fsdecode(name)) if mine else None
             path = None if obj is None else disk.tree.path(obj)
             original(directory, name, recursive)
             if obj is not None:
