@@ -110,7 +110,11 @@ def _silent_end(pairs: Sequence[tuple[Step, Lifetime]]) -> int:
     """How many lifetimes at the end only show that nothing more comes, if there are several."""
     silent = 0
     for step, lifetime in reversed(pairs[1:]):
-        if step.cut is not None or lifetime.outcome != "completed" or any(e.message for e in lifetime.effects):
+        if (
+            step.cut is not None
+            or lifetime.outcome != "completed"
+            or any(e.message for e in lifetime.effects)
+        ):
             break
         silent += 1
     return silent if silent > 1 else 0

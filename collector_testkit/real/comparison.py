@@ -15,7 +15,7 @@ from collector_testkit.real.trace import KernelEffect
 
 __all__ = ["Bench", "Confirmation", "Expected", "expected_of"]
 
-_UNSEEN = ("sleep", "confirm")  # effects that no system call of the process makes
+_UNSEEN = ("sleep",)  # effects that no system call of the process makes
 
 
 class Confirmation(NamedTuple):
@@ -31,7 +31,9 @@ class Confirmation(NamedTuple):
 
     def __str__(self) -> str:
         if self.outcome == "confirmed":
-            return "confirmed with real processes on a real disk" + (" and a real SIGKILL" if self.kills else "")
+            return "confirmed with real processes on a real disk" + (
+                " and a real SIGKILL" if self.kills else ""
+            )
         return f"{self.outcome}: " + "; ".join(self.details)
 
 
@@ -152,7 +154,7 @@ def _crash_points(lifetime: Lifetime) -> list[int]:
 
 def _different_effects(simulated: Sequence[Effect], real: Sequence[KernelEffect]) -> list[str]:
     for number, (one, other) in enumerate(zip(simulated, real, strict=False), start=1):
-        target = "" if one.kind in ("publish", "request") else one.target
+        target = "" if one.kind in ("publish", "confirm", "request") else one.target
         if (one.kind, target) != (other.kind, other.target):
             return [
                 f"effect {number} is {other.kind} {other.target} for real, {one.kind} {one.target} simulated"

@@ -130,7 +130,9 @@ class Confirmer:
                     return Confirmation(
                         "disagrees", tuple(f"lifetime {number}: {text}" for text in differences)
                     )
-            return Confirmation("confirmed", (), sum(one.step.cut is not None for one in expected), len(expected))
+            return Confirmation(
+                "confirmed", (), sum(one.step.cut is not None for one in expected), len(expected)
+            )
 
         return self._on_bench([(one.start, one.lifetime) for one in expected], compare)
 

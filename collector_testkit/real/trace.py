@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-__all__ = ["PUBLISH", "REQUEST", "SYSCALLS", "KernelEffect", "effects_of"]
+__all__ = ["CONFIRM", "PUBLISH", "REQUEST", "SYSCALLS", "KernelEffect", "effects_of"]
 
 SYSCALLS = (
     "chmod", "creat", "fchmod", "fchmodat", "fdatasync", "fsync", "ftruncate", "link", "linkat", "mkdir", "mkdirat",
@@ -20,7 +20,9 @@ SYSCALLS = (
 )  # fmt: skip
 PUBLISH = "POST /publish"
 """How a publish begins on the socket to the server."""
+CONFIRM = "POST /confirm"
 REQUEST = "POST /request"
+_SENT = {PUBLISH: "publish", CONFIRM: "confirm", REQUEST: "request"}
 _LINE = re.compile(r"^(?P<pid>\d+)\s+(?P<name>\w+)\((?P<rest>.*)$")
 _RESULT = re.compile(r"\)\s*= (?P<result>-?\d+|\?)(?P<more>.*)$")
 _STRING = re.compile(r'(?:(?:-?\d+|AT_FDCWD)<([^>]*)>, )?"((?:[^"\\]|\\.)*)"')
@@ -58,7 +60,7 @@ def effects_of(
         if effect is None:
             continue
         kind, target = effect
-        if kind in ("publish", "request"):
+        if kind in _SENT.values():
             found.append(KernelEffect(kind, target, name, counts[name]))
         elif watched(target):
             _remember(known, kind, target, arguments)
@@ -104,8 +106,7 @@ def _effect(name: str, arguments: str, there: Callable[[str], bool]) -> tuple[st
     if name == "sendto":
         text = _STRING.search(arguments)
         sent = text[2] if text is not None else ""
-        found = "publish" if sent.startswith(PUBLISH) else "request" if sent.startswith(REQUEST) else None
-        return None if found is None else (found, "")
+        return next(((kind, "") for head, kind in _SENT.items() if sent.startswith(head)), None)
     paths = _paths_of(arguments)
     if not paths:
         return None

@@ -64,7 +64,9 @@ backlog = replace(
     scenario,
     feeds=[
         Feed(
-            "https://blog.example/feed.xml", format="atom", ticks=[[entry(f"e{hour}", hour) for hour in range(11, -1, -1)]]
+            "https://blog.example/feed.xml",
+            format="atom",
+            ticks=[[entry(f"e{hour}", hour) for hour in range(11, -1, -1)]],
         )
     ],
     resent_max=None,

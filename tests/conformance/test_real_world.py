@@ -1,18 +1,20 @@
 """Simulated equals real: the same scenario, killed for real at every crash point, leaves what was simulated."""
 
+import json
 import os
 from pathlib import Path
 
+import pika
 import pytest
+import requests
+from quality.corpus import CASES
+from quality.corpus.base import FEED_URL
 
-from collector_testkit import Feed, Scenario, Schedule, check
+from collector_testkit import Broker, Feed, Scenario, Schedule, check
 from collector_testkit.cli import load
 from collector_testkit.real.comparison import expected_of
 from collector_testkit.real.confirm import Confirmer
 from collector_testkit.runner import Runner
-
-from quality.corpus import CASES
-from quality.corpus.base import FEED_URL
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = [f"{ROOT}/examples/{name}_collector.py:scenario" for name in ("feed", "outbox", "rows")]
@@ -72,6 +74,34 @@ def test_a_wrong_simulation_is_noticed():
         said = confirmer.confirm(expected_of(history._replace(lifetimes=(wrong,)), runner.starts(history)))
     assert said.outcome == "disagrees"
     assert "rename" in said.details[0]
+
+
+class Unacknowledged:
+    """Publishes one message over pika without publisher confirms."""
+
+    def run(self):
+        rows = requests.get(FEED_URL, timeout=30).json()
+        with open("/var/lib/collector/fetched", "w") as file:
+            file.write(str(len(rows)))
+        with pika.BlockingConnection(pika.ConnectionParameters("broker.example")) as connection:
+            channel = connection.channel()
+            for row in rows:
+                channel.basic_publish("", "items", json.dumps(row).encode())
+
+
+def test_unacknowledged_messages():
+    """Killed for real before the broker acknowledged them, messages are lost as they are when simulated."""
+    feed = Feed(FEED_URL, ticks=[[{"id": "a"}]])
+    scenario = Scenario(program=Unacknowledged, feeds=[feed], broker=Broker(pika=True))
+    runner = Runner(scenario)
+    with Confirmer(scenario, runner.program, runner.is_program) as confirmer, runner:
+        whole = runner.replay(Schedule.parse("t0")).lifetimes[0]
+        before = [effect.kind for effect in whole.effects].index("confirm")
+        history = runner.replay(Schedule.parse(f"t0!{before}? t0"))
+        lost, kept = expected_of(history, runner.starts(history))
+        said = confirmer.confirm([lost, kept])
+    assert (len(lost.messages), len(kept.messages)) == (0, 1)
+    assert (said.outcome, said.kills) == ("confirmed", 1), said.details
 
 
 def test_nothing_is_left_behind(tmp_path, monkeypatch):
