@@ -33,6 +33,7 @@ __all__ = ["Start", "run"]
 _OUTPUT_MAX = 10_000  # bytes kept of what one lifetime prints
 _HANDLED = ("SIGABRT", "SIGCHLD", "SIGHUP", "SIGINT", "SIGPIPE", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2")
 _SIGNALS = [getattr(signal, name) for name in _HANDLED if hasattr(signal, name)]
+_AGAIN_S = 0.05  # real seconds after which a program that would not end is told so again
 _TEMPORARY = ("TMPDIR", "TEMP", "TMP")
 
 
@@ -127,7 +128,7 @@ def _call(program: Program, world: World, at_exit: list[Any]) -> tuple[str | Non
         if world.ledger.stopped is None:
             _leave(world, at_exit)
     except Stop:
-        pass  # the ledger knows why, and where
+        world.ledger.over = True  # it knows why, and where
     finally:
         sys.settrace(tracer)
     return error, site
@@ -257,7 +258,7 @@ def _alarm(world: World) -> Iterator[None]:
         world.ledger.stop(f"{limit_s:g} seconds of real time", next(filter(None, sites), None))
 
     handler = _set_handler(signal.SIGALRM, ring)
-    left_s, interval_s = _set_timer(signal.ITIMER_REAL, limit_s)
+    left_s, interval_s = _set_timer(signal.ITIMER_REAL, limit_s, _AGAIN_S)
     try:
         yield
     finally:

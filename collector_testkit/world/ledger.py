@@ -24,7 +24,14 @@ VERBS = ("load_state", "save_state")
 
 
 class Stop(BaseException):
-    """Ends a lifetime that went past a limit; no `except Exception` of a program stops it."""
+    """Ends a lifetime that went past a limit; a program that swallows it meets the next one at its next line."""
+
+    def __init__(self, why: str, swallowed: Callable[[], None]) -> None:
+        super().__init__(why)
+        self._swallowed = swallowed
+
+    def __del__(self) -> None:
+        self._swallowed()
 
 
 class Ledger:
@@ -37,6 +44,7 @@ class Ledger:
         self.stopped: str | None = None
         self.stopped_at: str | None = None
         self.bottom: CodeType | None = None
+        self.over = False
         self._effects_max = effects_max
         self.is_program = is_program
         self._known: dict[CodeType, bool] = {}
@@ -48,6 +56,7 @@ class Ledger:
         self.effects = []
         self.saves = []
         self.stopped = self.stopped_at = None
+        self.over = False
         self._spans.clear()
         self._counts.clear()
 
@@ -74,13 +83,28 @@ class Ledger:
         """End the program here, whatever it catches: each further line of it raises again."""
         if self.stopped is None:
             self.stopped, self.stopped_at = why, site or self.site(sys._getframe(1))
-        frame: FrameType | None = sys._getframe(1)
-        while frame is not None and not frame.f_code.co_filename.startswith(_KIT + "lifetime"):
+        self._arm(sys._getframe(1))
+        raise Stop(why, self._rearm)
+
+    def _arm(self, frame: FrameType | None) -> None:
+        """Let every frame of the program, from `frame` outwards, raise at its next line."""
+        while frame is not None and frame.f_code is not self.bottom:
             if not frame.f_code.co_filename.startswith(_KIT):
-                frame.f_trace = _raise_on_line
+                frame.f_trace = self._raise_on_line
             frame = frame.f_back
-        sys.settrace(_raise_on_line)
-        raise Stop(why)
+        sys.settrace(self._raise_on_line)
+
+    def _rearm(self) -> None:
+        # An exception of its own makes CPython forget a trace function.
+        if self.stopped is not None and not self.over:
+            self._arm(sys._getframe(2))
+
+    def _raise_on_line(self, frame: FrameType, event: str, arg: Any) -> Any:
+        if frame.f_code.co_filename.startswith(_KIT):
+            return None
+        if event == "line":
+            raise Stop("the lifetime was ended", self._rearm)
+        return self._raise_on_line
 
     # -- where ----------------------------------------------------------------------------------------
     def site(self, frame: FrameType | None) -> str | None:
@@ -132,14 +156,6 @@ class Ledger:
             return result
 
         return spanned
-
-
-def _raise_on_line(frame: FrameType, event: str, arg: Any) -> Any:
-    if frame.f_code.co_filename.startswith(_KIT):
-        return None
-    if event == "line":
-        raise Stop("the lifetime was ended")
-    return _raise_on_line
 
 
 def program_files(roots: tuple[str, ...], production: tuple[str, ...]) -> Callable[[str], bool]:
