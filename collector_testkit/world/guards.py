@@ -138,7 +138,7 @@ class Guards:
                 raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
             elif number:
                 if not callable(signal.getsignal(number)):
-                    raise self.refuse("a signal that ends the process", f"os.kill({pid}, {number})", _EXIT)
+                    raise self.refuse("a signal without a handler", f"os.kill({pid}, {number})", _EXIT)
                 signal.raise_signal(number)
 
         return kill
