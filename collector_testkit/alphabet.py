@@ -102,7 +102,8 @@ class Alphabet:
         if mark.what == "save":
             yield laws.SAVED, self.everything(about)
         elif mark.what == "publish" and about == "program":
-            yield laws.PUBLISHED, 1  # some message, be it empty
+            if not self.records(mark.message):
+                yield laws.PUBLISHED, 1
         elif mark.what == "publish":
             numbers, identity = self._messages[mark.message]
             for number in numbers:

@@ -24,9 +24,9 @@ def blame(
     `tokens` gives the records of a publish, `offered` those that the source holds at a tick.
     """
     last = history.lifetimes[-1]
-    if law.name == "idle-silence":
+    if law.name == "idle-silence" and law.about == "program":
         return next((effect.site for effect in last.effects if effect.message is not None), None)
-    if law.name in ("no-duplicates", "source-order"):
+    if law.name in ("no-duplicates", "idle-silence", "source-order"):
         return _last_publish(token(record), history, tokens)
     if law.name == "state-loadable":
         return _line_of_kill(history) or last.error_site

@@ -63,8 +63,6 @@ class Exploration:
 
     def marks(self, lifetime: Lifetime) -> tuple[Mark, ...]:
         """The marks of a lifetime of this program."""
-        if not self.assumed.own_identities:
-            lifetime = lifetime._replace(effects=tuple(_nameless(effect) for effect in lifetime.effects))
         return marks_of(lifetime, self.alphabet, None if self.assumed.spans else self.is_save)
 
 
@@ -155,7 +153,9 @@ class _Attempt:
         if done >= limit:
             return f"worlds beyond the first {limit:,} (worlds_max)"
         if cost[0] == 0 and done > _SETTLE_MAX + 10 * (self.last_tick + 1):
-            return f"the rest: after {done} clean runs each still leaves a world not seen before"
+            return (
+                f"the rest: {done} clean runs one after the other each leave a file that no run before left"
+            )
         return None
 
     def _finish(self) -> None:
@@ -208,7 +208,7 @@ class _Attempt:
             self.soundness.check_fresh(len(self.nodes), start, lifetime)
             return
         self.soundness.check_first(start, lifetime)
-        self._revise(self.soundness.check_chance(start, lifetime, self.assumed))
+        self._revise(self.soundness.better(self.assumed))
 
     def _node(self, world: World, lifetime: Lifetime, marks: tuple[Mark, ...]) -> Node:
         fold = Fold(world.start.disk, self.frontier.fingerprint)
@@ -221,9 +221,9 @@ class _Attempt:
         crashes, effects, lifetimes = world.cost
         cost = (crashes, effects + len(lifetime.effects), lifetimes + 1)
         now_s = world.start.now_s + sum(effect.seconds for effect in lifetime.effects)
-        ends = [Exit(None, *target) for target in self._targets(fold, None, world.start.tick, now_s, cost)]
+        ends = [Exit(None, *target) for target in self._targets(world, fold, None, now_s, cost)]
         completed = lifetime.outcome == "completed"
-        littered, oversized = self._left_behind(world, fold) if completed else (False, False)
+        littered, oversized = self._left_behind(world, lifetime, fold) if completed else (False, False)
         return Node(
             world.start.tick, len(lifetime.effects), completed, marks, tuple(exits), tuple(ends),
             tuple(kills.items()), littered, oversized,
@@ -246,7 +246,7 @@ class _Attempt:
             cost = (crashes + 1, before + position, lifetimes + 1)
             for cut, changes in _cuts(position, effect, in_flight):
                 self.found.crash_points += 1
-                for target, moved in self._targets(fold, changes, world.start.tick, now_s, cost):
+                for target, moved in self._targets(world, fold, changes, now_s, cost):
                     yield Exit(cut, target, moved), (target, cut.dropped) not in seen
                     seen.add((target, cut.dropped))
             if effect is not None:
@@ -257,29 +257,27 @@ class _Attempt:
                     self.frontier.files_max = max(self.frontier.files_max, files_in(fold.disk))
 
     def _targets(
-        self, fold: Fold, changes: tuple[Change, ...] | None, tick: int, now_s: float, cost: Cost
+        self, world: World, fold: Fold, changes: tuple[Change, ...] | None, now_s: float, cost: Cost
     ) -> Iterator[tuple[int, bool]]:
         """The worlds of the next lifetime: the source where it is, and at its next tick."""
-        yield self.frontier.reach(Place(fold, changes, tick, now_s, cost)), False
+        tick, turn = world.start.tick, (world.turn + 1) % self.assumed.turns
+        yield self.frontier.reach(Place(fold, changes, tick, now_s, cost, turn)), False
         if tick < self.last_tick:
             later = max(now_s, self.scenario.tick_time(tick + 1))
-            yield self.frontier.reach(Place(fold, changes, tick + 1, later, cost)), True
+            yield self.frontier.reach(Place(fold, changes, tick + 1, later, cost, turn)), True
 
-    def _left_behind(self, world: World, fold: Fold) -> tuple[bool, bool]:
-        """Whether a completed lifetime leaves too many files, and too large ones."""
+    def _left_behind(self, world: World, lifetime: Lifetime, fold: Fold) -> tuple[bool, bool]:
+        """Whether a completed lifetime leaves too many files, and too large ones.
+
+        One that did not read its source has done no work: it may have found another's lock.
+        """
         files = files_in(fold.disk)
         if world.cost[0] == 0:
             self.found.files_max = max(self.found.files_max, files)
         changed = (node for path, node in fold.disk.items() if self.runner.start.get(path) != node)
         size, bound = sum(len(node.data) for node in changed), self.scenario.state_bytes_max
-        return files > self.found.files_max + self.scenario.leftovers_max, bound is not None and size > bound
-
-
-def _nameless(effect: Effect) -> Effect:
-    """The effect of a publish without a message identity."""
-    return (
-        effect if effect.message is None else effect._replace(message=effect.message._replace(identity=None))
-    )
+        littered = bool(lifetime.fetched) and files > self.found.files_max + self.scenario.leftovers_max
+        return littered, bound is not None and size > bound
 
 
 def _cuts(

@@ -20,14 +20,14 @@ class Assumed(NamedTuple):
     """What an exploration takes for granted about the program; found wrong, it starts again.
 
     `observed`: the files whose contents it ever looks at. `exact_time`: the time within a tick matters to it.
-    `spans`: it has a `save_state`. `own_identities`: the identity of a message comes from the message, not from
-    the time or from chance. `quiet_ticks`: ticks after the source's last change.
+    `spans`: it has a `save_state`. `turns`: how many kinds of lifetimes take turns, see `Runner.turns`.
+    `quiet_ticks`: ticks after the source's last change.
     """
 
     observed: frozenset[str] = frozenset()
     exact_time: bool = False
     spans: bool = False
-    own_identities: bool = True
+    turns: int = 1
     quiet_ticks: int = 0
 
 
@@ -36,6 +36,7 @@ class World(NamedTuple):
 
     start: Start
     cost: Cost
+    turn: int = 0
 
 
 class Place(NamedTuple):
@@ -46,13 +47,14 @@ class Place(NamedTuple):
     tick: int
     now_s: float
     cost: Cost
+    turn: int = 0
 
 
 class Frontier:
     """All worlds found so far, by number in the order of finding.
 
-    Worlds with equal fingerprints at one tick are one world. `doubts` are some that were taken for one though
-    they are not quite the same. A world beyond a limit is known but has no start, so it is `None`.
+    Worlds with equal fingerprints at one tick, in one turn, are one world. `doubts` are some that were taken
+    for one though they are not quite the same. A world beyond a limit is known but has no start, so it is `None`.
     """
 
     def __init__(self, runner: Runner, assumed: Assumed) -> None:
@@ -66,7 +68,7 @@ class Frontier:
         self._runner = runner
         self._limits = runner.scenario.limits
         self._assumed = assumed
-        self._numbers: dict[tuple[int, int, float], int] = {}
+        self._numbers: dict[tuple[int, int, int, float], int] = {}
         self._heap: list[tuple[Cost, int]] = []
         self._done: set[int] = set()
         self._merges = 0
@@ -90,7 +92,7 @@ class Frontier:
     def reach(self, place: Place) -> int:
         """The number of the world at a place."""
         key = place.fold.after(place.changes)
-        known = (place.tick, key, place.now_s if self._assumed.exact_time else 0.0)
+        known = (place.tick, place.turn, key, place.now_s if self._assumed.exact_time else 0.0)
         number = self._numbers.get(known)
         if number is None:
             number = self._numbers[known] = len(self.worlds)
@@ -100,7 +102,7 @@ class Frontier:
             self._merge(number, world, place)
         elif self._within(number, place):
             disk = place.fold.copy_with(place.changes)
-            self.worlds[number] = World(self._runner.starting(disk, place.tick, place.now_s), place.cost)
+            self.worlds[number] = World(self._starting(disk, place), place.cost, place.turn)
             heapq.heappush(self._heap, (place.cost, number))
         return number
 
@@ -118,15 +120,19 @@ class Frontier:
 
     def _merge(self, number: int, world: World, place: Place) -> None:
         self._merges += 1
-        other_time = world.start.now_s != place.now_s
+        # Turns take a second each; only time that the program spent may make a difference.
+        drift_s = max(world.cost[2], place.cost[2]) + 1 if self._assumed.turns > 1 else 0
+        other_time = abs(world.start.now_s - place.now_s) > drift_s
         if len(self.doubts) < self._limits.audited_max and (other_time or self._is_sampled()):
             disk = place.fold.copy_with(place.changes)
             if other_time or disk != world.start.disk:
-                start = self._runner.starting(disk, place.tick, place.now_s)
-                self.doubts.append((number, start))
+                self.doubts.append((number, self._starting(disk, place)))
         if place.cost < world.cost and number not in self._done:
             self.worlds[number] = world._replace(cost=place.cost)
             heapq.heappush(self._heap, (place.cost, number))
+
+    def _starting(self, disk: Disk, place: Place) -> Start:
+        return self._runner.starting(disk, place.tick, place.now_s, place.turn)
 
     def _is_sampled(self) -> bool:
         """Merges 1, 2, 4, 8, ... are looked at closely: comparing disks costs more than a fingerprint."""

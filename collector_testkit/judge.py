@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-
 from collector_testkit import laws
 from collector_testkit.blame import blame
 from collector_testkit.effects import Effect
 from collector_testkit.errors import HarnessError, NotMeasuredError, TestkitError
 from collector_testkit.explore import Exploration
 from collector_testkit.graph import Exit
-from collector_testkit.history import Lifetime, Schedule, Step
+from collector_testkit.history import Schedule, Step
 from collector_testkit.laws import Law
 from collector_testkit.reading import Reading
 from collector_testkit.result import Result, Violation
@@ -135,7 +133,7 @@ class Judge:
                 "the exploration stopped before it was closed: what was explored holds, the rest is not known",
                 value="; ".join(self.found.skipped) or f"{self.found.worlds} worlds",
                 expected="closure: no new world appears",
-                next_step="raise the limit, or check a smaller feed",
+                next_step="raise the limit, check a smaller feed, or leave out of the state what counts runs",
             )
         return None
 
@@ -164,8 +162,6 @@ class Judge:
         if not self.reading.broken(law, history) >> number & 1:
             raise _not_confirmed(law.name, schedule)
         record = self.alphabet.name(law.about, number)
-        if law.name == "idle-silence":
-            record = self._first_record(history.lifetimes[-1])
         sentence = law.sentence.format(record=record)
         if law.name == "state-loadable":
             if not schedule.crashes:
@@ -189,12 +185,6 @@ class Judge:
         asked = self.scenario.resent_max
         sentence = f"one crash makes it publish {resent} records again; asked was at most {asked}"
         return Violation("resend-bound", None, schedule, history, again, sentence)
-
-    def _first_record(self, lifetime: Lifetime) -> Hashable | None:
-        """A record that a lifetime published, if its messages hold any."""
-        masks = (self.reading.records(effect) for effect in lifetime.effects)
-        first = next((mask for mask in masks if mask), 0)
-        return self.alphabet.identities[first.bit_length() - 1] if first else None
 
     def _tokens(self, effect: Effect) -> set[str]:
         """The records of a publish."""

@@ -97,14 +97,25 @@ STANDING = (
         "the collector fails on what an earlier lifetime left",
         "every lifetime ends in success, whatever was killed before it", "that the state it loads is the newest",
     ),
+    # 0 not published, 1 published, 2 and then a lifetime completed, 3 and the next finds the source unchanged
+    Law(
+        "idle-silence", "record", 4,
+        {
+            (0, PUBLISHED): 1, (1, ENDED): 2, (2, AGAIN): 3, (2, MOVED): 1, (3, PUBLISHED): 4, (3, CRASHED): 1,
+            (3, FAILED): 1, (3, ENDED): 2,
+        },
+        "record {record} was published again by a run after a completed one, over an unchanged source",
+        "a run that follows a completed one, with the source unchanged, publishes nothing again",
+        "runs that follow a crash; what was never published: a collector may take several runs over a large source",
+    ),
     Law(
         "idle-silence", "program", 3,
         {
             (0, ENDED): 1, (1, AGAIN): 2, (1, MOVED): 0, (2, PUBLISHED): 3, (2, CRASHED): 0, (2, FAILED): 0,
             (2, ENDED): 1,
         },
-        "a run published something though the last one had completed and the source had not changed since",
-        "a run that follows a completed one, with the source unchanged, publishes nothing",
+        "a message without any record was published by a run after a completed one, over an unchanged source",
+        "a run that follows a completed one, with the source unchanged, sends no empty message",
         "runs that follow a crash",
     ),
     Law(

@@ -73,7 +73,7 @@ class Reading:
         return Lived(
             step.tick, len(lifetime.effects), lifetime.outcome == "completed", self._marks(step, lifetime),
             (), (), (),
-            littered=files_in(disk) > self._found.files_max + self._scenario.leftovers_max,
+            littered=bool(lifetime.fetched) and files_in(disk) > self._found.files_max + self._scenario.leftovers_max,
             oversized=bound is not None and sum(len(node.data) for node in changed) > bound,
         )  # fmt: skip
 

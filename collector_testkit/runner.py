@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import stateful_mixin
 from collector_testkit import lifetime as lifetimes
@@ -23,6 +24,14 @@ from collector_testkit.world.simulated import World
 __all__ = ["Runner", "after_cut"]
 
 LATER_MAX = 60  # runs after the source's last tick that may still publish
+
+
+class Probe(NamedTuple):
+    """What the first lifetime does as it is, a tick later, and by another chance."""
+
+    first: Lifetime
+    later: Lifetime
+    otherwise: Lifetime
 
 
 class Runner:
@@ -54,15 +63,37 @@ class Runner:
         self._opened.close()
 
     # -- lifetimes ------------------------------------------------------------------------------------
-    def starting(self, disk: Disk, tick: int, now_s: float) -> Start:
+    def starting(self, disk: Disk, tick: int, now_s: float, turn: int = 0) -> Start:
         """The start of a lifetime.
 
         Its seed comes from the tick and the number of files: a lifetime that finds one more file, left by a
         crash, draws other temporary names, so that leftovers pile up as they do in life; one that removes
-        what it finds comes back to a world already known.
+        what it finds comes back to a world already known. In `turn` 1 chance is another and the clock a
+        second further, see `turns`.
         """
         files = sum(node.kind != "dir" for node in disk.values())
-        return Start(disk, tick, now_s, (self.scenario.seed * 1_000_003 + tick) * 1_000_003 + files)
+        seed = ((self.scenario.seed * 1_000_003 + tick) * 1_000_003 + files) * 2 + turn
+        return Start(disk, tick, now_s + turn, seed)
+
+    @functools.cached_property
+    def probe(self) -> Probe:
+        """The first lifetime, lived with fresh memory: as it is, a tick later, and by another chance."""
+        self.fork()
+        start = self.starting(self.start, 0, self.scenario.tick_time(0))
+        return Probe(
+            self.run_fresh(start),
+            self.run_fresh(start._replace(now_s=start.now_s + self.scenario.tick_seconds)),
+            self.run_fresh(start._replace(seed=start.seed + 1)),
+        )
+
+    @property
+    def turns(self) -> int:
+        """How many kinds of lifetimes take turns: two if the identity of a message comes from time or chance.
+
+        In life no two lifetimes then draw the same identity; so those that follow each other must not.
+        """
+        known = _identities(self.probe.first)
+        return 1 if known == _identities(self.probe.later) == _identities(self.probe.otherwise) else 2
 
     def run(self, start: Start) -> Lifetime:
         """One lifetime in this process."""
@@ -88,12 +119,14 @@ class Runner:
         self.fork()
         disk, now_s, before = dict(self.start), self.scenario.tick_time(0), 0
         lived: list[Lifetime] = []
-        for step in schedule:
+        for number, step in enumerate(schedule):
             if not before <= step.tick <= before + 1:
                 raise self._does_not_fit(schedule, f"tick {step.tick} after tick {before}")
             before = step.tick
             now_s = max(now_s, self.scenario.tick_time(step.tick))
-            whole = self.run_fresh(self.starting(disk, step.tick, now_s))
+            start = self.starting(disk, step.tick, now_s, number % self.turns)
+            now_s = start.now_s
+            whole = self.run_fresh(start)
             if step.cut is None:
                 done = whole
             else:
@@ -111,7 +144,8 @@ class Runner:
         starts: list[Start] = []
         for step, lifetime in zip(history.schedule, history.lifetimes, strict=True):
             now_s = max(now_s, self.scenario.tick_time(step.tick))
-            starts.append(self.starting(dict(disk), step.tick, now_s))
+            starts.append(self.starting(dict(disk), step.tick, now_s, len(starts) % self.turns))
+            now_s = starts[-1].now_s
             for effect in lifetime.effects:
                 apply(disk, effect.changes)
                 now_s += effect.seconds
@@ -176,6 +210,10 @@ class Runner:
     def tick_of(self, mtime_ns: int) -> int:
         """The tick in which a file time lies."""
         return int((mtime_ns / 10**9 - self.scenario.tick_time(0)) // self.scenario.tick_seconds)
+
+
+def _identities(lifetime: Lifetime) -> list[object]:
+    return [effect.message.identity for effect in lifetime.effects if effect.message is not None]
 
 
 def after_cut(whole: Lifetime, cut: Cut) -> Lifetime:

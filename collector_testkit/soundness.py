@@ -14,7 +14,6 @@ from collector_testkit.runner import Runner
 
 __all__ = ["Soundness"]
 
-_OTHER_CHANCE = 0x5DEECE66D  # turns a seed into another
 _FORKED = frozenset(3**power for power in range(12))  # these lifetimes are run again in a fresh process
 
 
@@ -53,25 +52,19 @@ class Soundness:
                 expected="a first run, with no state yet, that ends in success",
                 next_step="run it by hand with collector_lab.run(), or give it the files, env and routes it needs",
             )
-        fresh = self._fresh(start)
+        fresh = self._runner.probe.first
         if fresh.shape() != lifetime.shape():
             raise self._not_the_same(start, fresh, lifetime)
 
-    def check_chance(self, start: Start, lifetime: Lifetime, assumed: Assumed) -> Assumed:
+    def better(self, assumed: Assumed) -> Assumed:
         """Better assumptions, if the first lifetime does something else a tick later, or by chance.
 
         If what it writes tells the time, a later run may do something else though the source is the same: the
-        scheduler then starts the program once more after the source's last change. If the identity of a
-        message comes from the time or from chance, a repeat in life has another one.
+        scheduler then starts the program once more after the source's last change.
         """
-        later = self._run(start._replace(now_s=start.now_s + self._runner.scenario.tick_seconds))
-        otherwise = self._run(start._replace(seed=start.seed ^ _OTHER_CHANCE))
-        known = _identities(lifetime)
-        if known != _identities(later) or known != _identities(otherwise):
-            assumed = assumed._replace(own_identities=False)
-        if _contents(later) != _contents(lifetime):
-            assumed = assumed._replace(quiet_ticks=1)
-        return assumed
+        probe = self._runner.probe
+        quiet_ticks = int(_contents(probe.later) != _contents(probe.first))
+        return assumed._replace(quiet_ticks=quiet_ticks, turns=self._runner.turns)
 
     def check_fresh(self, number: int, start: Start, lifetime: Lifetime) -> None:
         """The `number`-th lifetime, if it is one of the sample, does the same with fresh memory.
@@ -128,10 +121,6 @@ class Soundness:
             expected="the same effects each time, so that one run stands for all",
             next_step="take the time, random numbers and order from the standard library, or sort what has no order",
         )
-
-
-def _identities(lifetime: Lifetime) -> list[object]:
-    return [effect.message.identity for effect in lifetime.effects if effect.message is not None]
 
 
 def _contents(lifetime: Lifetime) -> list[object]:
