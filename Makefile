@@ -8,7 +8,7 @@ BIN := .venv/bin
 DEMO := examples/wild/feediverse_scenario.py:scenario
 PIP := -m pip --disable-pip-version-check --quiet install
 
-.PHONY: help demo test test-real kills lint bench bench-smoke wild clean
+.PHONY: help demo test test-real conformance kills lint bench bench-smoke wild clean
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
@@ -34,6 +34,9 @@ test: .venv/.dev ## Run the tests
 
 test-real: .venv/.dev ## Publish to a real RabbitMQ; installed and started if none answers (takes root, and apt)
 	$(BIN)/python tests/real/rabbitmq.py $(BIN)/python -m pytest tests/real
+
+conformance: .venv/.dev ## Hold what is simulated against real processes, and renew the figures in docs/why-believe-it.md
+	$(BIN)/python tests/conformance/figures.py
 
 kills: .venv/.dev ## Kill a saving process 2,000 times and look at its state each time
 	COLLECTOR_KILLS=2000 $(BIN)/python -m pytest tests/quality/test_real_kills.py

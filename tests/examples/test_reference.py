@@ -17,6 +17,7 @@ from collector_testkit import cli, errors, laws, plugin, report, strategies
 from collector_testkit.effects import EFFECT_KINDS
 from collector_testkit.feeds import FeedBuilder
 from collector_testkit.history import Cut
+from collector_testkit.real.comparison import Confirmation
 from collector_testkit.scenario import (
     ANSWERS,
     FORMATS,
@@ -159,6 +160,7 @@ def test_strategies() -> None:
         pytest.param("Limits", 0, Limits, id="Limits"),
         pytest.param("Crash points", 0, collector_testkit.CrashPoint, id="CrashPoint"),
         pytest.param("Results", 0, collector_testkit.Result, id="Result"),
+        pytest.param("The real world", 0, Confirmation, id="Confirmation"),
         pytest.param("Histories", 0, collector_testkit.Lifetime, id="Lifetime"),
         pytest.param("Histories", 1, collector_testkit.History, id="History"),
     ],
@@ -206,8 +208,9 @@ def test_json_fields() -> None:
     history = collector_testkit.History(collector_testkit.Schedule([collector_testkit.Step(0)]), ())
     violation = collector_testkit.Violation("nothing-lost", 1, history.schedule, history, None, "")
     result = collector_testkit.Result(
-        scenario=Scenario(program=print), verdict="broken", asked="exactly-once", violations=[violation]
-    )
+        scenario=Scenario(program=print), verdict="broken", asked="exactly-once", violations=[violation],
+        real=Confirmation("confirmed"),
+    )  # fmt: skip
     assert set(named("JSON report")) == set(flat(report.as_json(result)))
 
 

@@ -29,6 +29,9 @@ def test_fs_first(fs, collector_lab):
     with pytest.raises(LawBroken, match="record 1 was published twice") as broken:
         tell(collector_lab).check(Reader)
     assert "  blamed    collector.py:" in str(broken.value)
+    (line,) = [line for line in str(broken.value).splitlines() if "for real" in line]
+    assert line.startswith("  for real  not-checked: ")
+    assert line.endswith("has no real disk: leave the fixture out")
     assert Path(STATE).read_text() == "[7]"
     assert not os.path.exists("/etc/reader.conf")
     assert collector_lab.check(Reader, guarantee="at-least-once").verdict == "holds"
@@ -63,7 +66,8 @@ def test_fs(run: Run, project: pytest.Pytester) -> None:
     """What a test put on its disk is there for the collector, and a check leaves it as it was.
 
     A run by hand leaves what the collector left, for the test to look at or to change; source lines are
-    still found, and reports are written to the real disk, whichever fixture is named first.
+    still found, and reports are written to the real disk, whichever fixture is named first. One line says
+    that no real process was asked, and how to have one.
     """
     project.makepyfile(test_disk=TESTS)
     result = run("test_disk.py", "--collector-json", "reports", plugins=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -73,7 +74,8 @@ def test_names(run: Run) -> None:
         - words_of(run, option, plugins="")
     }
     assert added == {
-        "collector-replay", "collector-isolate", "collector-max-crashes", "collector-json", "collector_lab",
+        "collector-replay", "collector-isolate", "collector-max-crashes", "collector-confirm", "collector-json",
+        "collector_lab",
     }  # fmt: skip
 
 
@@ -119,7 +121,7 @@ def test_strategies_without_hypothesis(
 def test_command_line_without_a_library(project: pytest.Pytester, without: Callable[[str], None]) -> None:
     """Without a library, the command line says so in one line and ends with status 2; help works all the same."""
     without("pyfakefs")
-    command = ("python", "-W", "error", "-m", "collector_testkit")
+    command = (sys.executable, "-W", "error", "-m", "collector_testkit")
     checked = project.run(*command, "check", "scenarios.py")
     assert (checked.ret, checked.outlines) == (2, [])
     assert checked.errlines == ["collector-testkit: " + LINE.format("pyfakefs")]

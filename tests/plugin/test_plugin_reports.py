@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from collector_testkit.real.confirm import Confirmer
+
 Run = Callable[..., pytest.RunResult]
 
 
@@ -27,6 +29,11 @@ def reports(directory: Path) -> dict[str, Any]:
     for report in found.values():
         assert report["explored"].pop("seconds") >= 0
     return found
+
+
+def told(result: pytest.RunResult) -> list[str]:
+    """What the output says of the real world."""
+    return [line for line in shown(result).splitlines() if "for real" in line]
 
 
 # -- reports --------------------------------------------------------------------------------------------
@@ -47,7 +54,7 @@ def test_report(run: Run, publish_site: str) -> None:
             "E       asked     exactly-once",
             "E       given     at-least-once; one crash makes it send at most 1 again",
             "E       explored  closed: * worlds, * lifetimes run, * crash points, * s",
-            "E       schedules 1 with 0, * crashes and so on, for any number",
+            "E       schedules 1 without a crash, * with one, * with two, * with three, and all with more",
             "FAILED test_reader.py::test_broken - *LawBroken: BROK*",
         ],
         consecutive=False,
@@ -172,6 +179,33 @@ def test_max_crashes(run: Run) -> None:
     refused = run("test_reader.py", "--collector-max-crashes", "few")
     assert refused.ret == pytest.ExitCode.USAGE_ERROR
     refused.stderr.fnmatch_lines(["*--collector-max-crashes: not a whole number from 0: 'few'"])
+
+
+@pytest.mark.parametrize("strace", [True, False], ids=["as it is", "without strace"])
+def test_confirm(run: Run, project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, strace: bool) -> None:
+    """Unless told not to, one line says what real processes did, or why not and how to have it."""
+    if not strace:
+        monkeypatch.setenv("PATH", str(project.mkdir("bin")))
+    missing = Confirmer.missing()
+    assert strace or missing is not None
+    result = run("test_reader.py", "--collector-json", "reports")
+    result.assert_outcomes(passed=1, failed=1)
+    said = "confirmed with real processes on a real disk and a real SIGKILL"
+    expected = said if missing is None else f"not-checked: {missing}"
+    assert told(result) == [f"E         for real  {expected}"]
+    (violation,) = reports(project.path / "reports")["test_reader.py_test_broken.json"]["violations"]
+    assert violation["confirmation"] == ("confirmed" if missing is None else "not-checked")
+
+
+def test_confirm_never(run: Run, project: pytest.Pytester) -> None:
+    """A run that asks for no real processes says nothing of them, and finds the same."""
+    result = run("test_reader.py", "--collector-confirm", "never", "--collector-json", "reports")
+    result.assert_outcomes(passed=1, failed=1)
+    assert told(result) == []
+    (violation,) = reports(project.path / "reports")["test_reader.py_test_broken.json"]["violations"]
+    assert (violation["schedule"], violation["confirmation"]) == ("t0!2 t0", None)
+    refused = run("test_reader.py", "--collector-confirm", "always")
+    assert refused.ret == pytest.ExitCode.USAGE_ERROR
 
 
 def test_workers(run: Run, project: pytest.Pytester) -> None:

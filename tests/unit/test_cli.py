@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from collector_testkit import Schedule, cli
+from collector_testkit.real.confirm import Confirmer
 from collector_testkit.report import SCHEMA
 
 SCENARIOS = """
@@ -169,6 +170,56 @@ def test_json_without_a_promise(project: Path) -> None:
     assert report["skipped"]
 
 
+# -- the real world -------------------------------------------------------------------------------------
+@pytest.fixture(params=["as it is", "without strace"])
+def missing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str | None:
+    """What this machine lacks to run real processes, as it is and with a PATH on which there is no strace."""
+    if request.param == "without strace":
+        monkeypatch.setenv("PATH", str(tmp_path))
+        assert Confirmer.missing() is not None
+    return Confirmer.missing()
+
+
+def test_confirm(missing: str | None, project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With `--confirm`, one line of each counterexample says what real processes did, or why they were not asked."""
+    assert cli.main(["check", "mine.py:broken", "--confirm", "--json", "mine.json"]) == 1
+    told = [line for line in capsys.readouterr().out.splitlines() if "for real" in line]
+    said = "confirmed with real processes on a real disk and a real SIGKILL"
+    assert told == [f"  for real  {said if missing is None else f'not-checked: {missing}'}"]
+    report = json.loads((project / "mine.json").read_text())
+    outcome = "confirmed" if missing is None else "not-checked"
+    assert [violation["confirmation"] for violation in report["violations"]] == [outcome]
+    assert report["real"] is None
+
+
+def test_world(missing: str | None, project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With `--world real`, a check that holds says how many real lifetimes and kills agree, or is not measured."""
+    status = cli.main(["check", "mine.py", "--world", "real", "--json", "mine.json"])
+    out, err = capsys.readouterr()
+    real = json.loads((project / "mine.json").read_text())["real"]
+    assert err == ""
+    if missing is None:
+        assert (status, out.splitlines()[0]) == (0, "HOLDS  at-least-once, under every crash schedule")
+        assert (
+            f"for real  the same, as {real['lifetimes']} real processes and {real['kills']} real kills show"
+            in out
+        )
+        assert min(real.values()) > 5
+    else:
+        assert (status, out.splitlines()[0]) == (3, "NOT MEASURED  no promise is made")
+        assert out.count(missing) == 1
+        assert "next step: install what is missing" in out
+        assert real is None
+
+
+def test_without_being_asked(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without `--confirm` and `--world`, nothing is said of the real world."""
+    cli.main(["check", "mine.py:broken", "--world", "simulated", "--json", "mine.json"])
+    assert "for real" not in capsys.readouterr().out
+    report = json.loads((project / "mine.json").read_text())
+    assert (report["violations"][0]["confirmation"], report["real"]) == (None, None)
+
+
 # -- replay ---------------------------------------------------------------------------------------------
 def test_replay(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The command that a report prints replays its schedule: the same lifetimes, killed at the same places."""
@@ -277,6 +328,7 @@ def test_mistakes(
     [
         (["check", "mine.py", "--max-crashes", "-1"], "not a whole number from 0: '-1'"),
         (["check", "mine.py", "--max-crashes", "many"], "not a whole number from 0: 'many'"),
+        (["check", "mine.py", "--world", "ideal"], "invalid choice: 'ideal'"),
         (["check"], "the following arguments are required: FILE:NAME"),
         (["replay", "mine.py"], "the following arguments are required: SCHEDULE"),
         ([], "the following arguments are required: COMMAND"),
@@ -308,7 +360,17 @@ def test_a_file_named_like_a_module(project: Path, capsys: pytest.CaptureFixture
         (["--help"], ["check", "replay"]),
         (
             ["check", "--help"],
-            ["--max-crashes", "--json", "--isolate", "0 holds", "1 broken", "2 usage error", "3 not"],
+            [
+                "--max-crashes",
+                "--json",
+                "--isolate",
+                "--confirm",
+                "--world {simulated,real}",
+                "0 holds",
+                "1 broken",
+                "2 usage error",
+                "3 not",
+            ],
         ),
         (["replay", "--help"], ["FILE:NAME", "SCHEDULE", "t0!7 t0"]),
     ],

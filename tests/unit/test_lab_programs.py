@@ -283,12 +283,24 @@ def test_dotted_method(lab: CollectorLab, path: str, call: Callable[[Any], str])
         call({})
 
 
-def test_dotted_function(lab: CollectorLab) -> None:
-    """A publish may be a call of any function; several arguments are a JSON list."""
-    lab.broker(call=f"{__name__}.deliver", records=lambda message: [json.loads(message.body)[1]["id"]])
-    lab.run(lambda: [deliver("items", row) for row in new_rows()])
-    assert lab.published.messages[0].body == b'["items", {"id": "a"}]'
-    assert lab.published.records == ["a", "b"]
+@pytest.mark.parametrize(
+    ("given", "body"),
+    [
+        (("items", {"id": "a"}), b'{"id": "a"}'),
+        (("items", ["a"]), b'["a"]'),
+        (("items", b"a"), b"a"),
+        (("items", "a"), b'["items", "a"]'),
+        ((b"items", {"id": "a"}), b'["items", {"id": "a"}]'),
+    ],
+)
+def test_dotted_function(lab: CollectorLab, given: tuple[Any, Any], body: bytes) -> None:
+    """A publish may be a call of any function: the one argument that is bytes, a dict or a list is the body.
+
+    If there is none, or several, all arguments are, as a JSON list.
+    """
+    lab.broker(call=f"{__name__}.deliver")
+    lab.run(lambda: deliver(*given))
+    assert [message.body for message in lab.published.messages] == [body]
 
 
 # -- records --------------------------------------------------------------------------------------------
