@@ -16,7 +16,8 @@ _MODULUS = (1 << 128) - 1
 class Fingerprint:
     """Sums a hash over the names of a disk, so that a change costs only what it changes.
 
-    A file whose contents the program never looks at counts by its name alone; `observed` are the others.
+    A file whose contents the program never looks at counts by its name alone; `observed` are the others. A
+    symbolic link counts with its target, since to open a path is to follow it.
     A time of last change counts in whole ticks, told by `tick_of`: within a tick, clocks differ from
     schedule to schedule.
     """
@@ -28,7 +29,7 @@ class Fingerprint:
 
     def part(self, path: str, node: Node) -> int:
         """What one name adds."""
-        if self._observed is not None and path not in self._observed:
+        if self._observed is not None and path not in self._observed and node.kind != "link":
             return name_part(path, node.kind)
         key = (path, node.digest, node.mtime_ns)
         known = self._known.get(key)

@@ -102,8 +102,8 @@ class FakeDisk:
     def added(self, obj: FakeFile) -> None:
         """A name was added for `obj`."""
         path = self.tree.path(obj)
-        if path is None:
-            return
+        if path is None or (stat.S_ISLNK(obj.st_mode) and obj._byte_contents is None):
+            return  # pyfakefs gives a new link its target in a second step
         if obj.st_nlink > 1 and not stat.S_ISDIR(obj.st_mode):
             paths = {*self.tree.paths(obj), path}
             self.observed.update(p for p in paths - {path} if p not in self._fresh)
@@ -143,6 +143,9 @@ class FakeDisk:
     def written(self, obj: FakeFile, old: bytes | None) -> None:
         """The contents of `obj` changed from `old`; a write may be cut in its middle, a truncation not."""
         new = obj._byte_contents or b""
+        if old is None and stat.S_ISLNK(obj.st_mode):
+            self.added(obj)
+            return
         if old is None or (self.flushing and old == new):
             return
         paths = self.tree.paths(obj)

@@ -11,6 +11,7 @@ CORRECT = [
     ways.LockedAndLogged, ways.LockFile, ways.Markers, ways.Threads, ways.Patient, ways.Asynchronous, ways.Ini,
     ways.Backup, ways.TimeOfRun, ways.Archive, ways.EveryOther, ways.Batch, ways.OneARun, ways.Compressed,
     ways.NotModified,
+    ways.Linked,
 ]  # fmt: skip
 BROKEN = [
     (ways_broken.TornLog, "at-least-once", "no-duplicates"),

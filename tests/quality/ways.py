@@ -343,3 +343,21 @@ class OutboxOfChance(Outbox):
 
     def identity(self, row):
         return str(uuid.uuid4())
+
+
+class Linked(Collector):
+    """A file for each state, and a symbolic link to the newest; older ones are removed."""
+
+    link = DIRECTORY + "current"
+
+    def load(self, default):
+        return json.loads(pathlib.Path(self.link).read_text()) if os.path.exists(self.link) else default
+
+    def save(self, state):
+        path = f"{DIRECTORY}state-{len(state)}"
+        pathlib.Path(path).write_text(json.dumps(state))
+        pathlib.Path(self.link + ".new").unlink(missing_ok=True)
+        os.symlink(path, self.link + ".new")
+        os.replace(self.link + ".new", self.link)
+        for other in set(pathlib.Path(DIRECTORY).glob("state-*")) - {pathlib.Path(path)}:
+            other.unlink()
