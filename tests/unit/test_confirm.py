@@ -79,7 +79,7 @@ def test_a_counterexample_is_reported_all_the_same(path_with: Callable[..., None
     asked, unasked = check(SCENARIO, confirm=True), check(SCENARIO)
     (one,), (other,) = asked.violations, unasked.violations
     assert (asked.verdict, one.schedule) == (unasked.verdict, other.schedule)
-    assert one.confirmation == Confirmation("not-checked", (Confirmer.missing(),))
+    assert one.confirmation == Confirmation("not-checked", (str(Confirmer.missing()),))
     assert other.confirmation is None
 
 
