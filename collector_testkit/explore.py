@@ -223,7 +223,7 @@ class _Attempt:
         now_s = world.start.now_s + sum(effect.seconds for effect in lifetime.effects)
         ends = [Exit(None, *target) for target in self._targets(world, fold, None, now_s, cost)]
         completed = lifetime.outcome == "completed"
-        littered, oversized = self._left_behind(world, lifetime, fold) if completed else (False, False)
+        littered, oversized = self._left_behind(world, marks, fold) if completed else (False, False)
         return Node(
             world.start.tick, len(lifetime.effects), completed, marks, tuple(exits), tuple(ends),
             tuple(kills.items()), littered, oversized,
@@ -266,17 +266,18 @@ class _Attempt:
             later = max(now_s, self.scenario.tick_time(tick + 1))
             yield self.frontier.reach(Place(fold, changes, tick + 1, later, cost, turn)), True
 
-    def _left_behind(self, world: World, lifetime: Lifetime, fold: Fold) -> tuple[bool, bool]:
+    def _left_behind(self, world: World, marks: tuple[Mark, ...], fold: Fold) -> tuple[bool, bool]:
         """Whether a completed lifetime leaves too many files, and too large ones.
 
-        One that did not read its source has done no work: it may have found another's lock.
+        What an earlier one left is due to be removed by the next that saves, not before.
         """
         files = files_in(fold.disk)
         if world.cost[0] == 0:
             self.found.files_max = max(self.found.files_max, files)
         changed = (node for path, node in fold.disk.items() if self.runner.start.get(path) != node)
         size, bound = sum(len(node.data) for node in changed), self.scenario.state_bytes_max
-        littered = bool(lifetime.fetched) and files > self.found.files_max + self.scenario.leftovers_max
+        saved = any(mark.what == "save" for mark in marks)
+        littered = saved and files > self.found.files_max + self.scenario.leftovers_max
         return littered, bound is not None and size > bound
 
 

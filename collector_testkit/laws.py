@@ -28,7 +28,7 @@ OFFERED = "the lifetime completed while the source still held this record"
 SETTLED = "the collector has run clean, at the last tick, until nothing changed"
 AGAIN = "the next lifetime finds the source unchanged"
 MOVED = "the next lifetime finds the source at its next tick"
-LITTERED = "the lifetime completed, and crashes have left more files than allowed"
+LITTERED = "the lifetime saved and completed, and crashes have left more files than allowed"
 OVERSIZED = "the lifetime completed, and its files are larger than allowed"
 
 
@@ -121,7 +121,7 @@ STANDING = (
     Law(
         "no-leftovers", "program", 1, {(0, LITTERED): 1},
         "crashes leave more and more files behind",
-        "completed lifetimes never leave more files than a crash-free one, plus `leftovers_max`",
+        "lifetimes that save and complete never leave more files than one without a crash, plus `leftovers_max`",
         "files in directories the program made for its data on purpose, if a crash-free run makes as many",
     ),
     Law(

@@ -70,10 +70,11 @@ class Reading:
         """A lifetime as laws see it; what it leaves is held against what the exploration found normal."""
         bound = self._scenario.state_bytes_max
         changed = (node for path, node in disk.items() if self._start.get(path) != node)
+        marks = self._marks(step, lifetime)
+        saved = any(mark.what == "save" for mark in marks)
         return Lived(
-            step.tick, len(lifetime.effects), lifetime.outcome == "completed", self._marks(step, lifetime),
-            (), (), (),
-            littered=bool(lifetime.fetched) and files_in(disk) > self._found.files_max + self._scenario.leftovers_max,
+            step.tick, len(lifetime.effects), lifetime.outcome == "completed", marks, (), (), (),
+            littered=saved and files_in(disk) > self._found.files_max + self._scenario.leftovers_max,
             oversized=bound is not None and sum(len(node.data) for node in changed) > bound,
         )  # fmt: skip
 
