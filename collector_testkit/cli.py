@@ -69,6 +69,12 @@ def _parser() -> argparse.ArgumentParser:
     checking.add_argument("scenario", metavar="FILE:NAME", help="a Python file and the name of its Scenario")
     checking.add_argument("--max-crashes", metavar="N", type=_count, help="schedules of at most N crashes")
     checking.add_argument("--json", metavar="FILE", type=Path, help="write the report there as JSON")
+    checking.add_argument(
+        "--repro",
+        metavar="DIRECTORY",
+        type=Path,
+        help="write a stand-alone repro.py and an ISSUE.md draft for each counterexample there",
+    )
     checking.add_argument("--isolate", action="store_true", help="run every lifetime in a forked process")
     checking.add_argument(
         "--confirm", action="store_true", help="live each counterexample again with real processes and kills"
@@ -112,6 +118,8 @@ def _check(options: argparse.Namespace) -> int:
     if options.json is not None:
         wiring.write_json(options.json, result)
         print(f"report    {options.json}")
+    if options.repro is not None:
+        wiring.write_repro(options.repro, result)
     return {"holds": HOLDS, "broken": BROKEN}.get(result.verdict, UNKNOWN)
 
 

@@ -36,6 +36,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="live each counterexample again with real processes and kills, where the machine allows it (auto)",
     )
     group.addoption("--collector-json", metavar="DIRECTORY", help="write each check's report there as JSON")
+    group.addoption(
+        "--collector-repro",
+        metavar="DIRECTORY",
+        help="write a stand-alone repro.py and an ISSUE.md draft for each counterexample there",
+    )
 
 
 @pytest.fixture
@@ -66,14 +71,22 @@ def _lab(request: pytest.FixtureRequest, fs: Any) -> CollectorLab:
         missing = wiring.missing_line(error)
     else:
         config, test = request.config, request.node.nodeid
-        directory = config.getoption("--collector-json")
+        here = config.invocation_params.dir
+        reports, scripts = config.getoption("--collector-json"), config.getoption("--collector-repro")
+        write_json = wiring.json_writer(reports and here / reports, test)
+        write_repro = wiring.repro_writer(scripts and here / scripts, test)
+
+        def on_result(result: Any) -> None:
+            write_json(result)
+            write_repro(result)
+
         return lab.CollectorLab(
             fs=fs,
             confirm=config.getoption("--collector-confirm") == "auto",
             replaying=config.getoption("--collector-replay"),
             on_replay=_show,
             replay_command=lambda schedule: _command(test, schedule),
-            on_result=wiring.json_writer(directory and config.invocation_params.dir / directory, test),
+            on_result=on_result,
             adjust=wiring.adjuster(
                 crashes_max=config.getoption("--collector-max-crashes"),
                 isolate=config.getoption("--collector-isolate"),

@@ -14,7 +14,7 @@ from collector_testkit.errors import UsageError, missing_extra
 from collector_testkit.report import as_json
 from collector_testkit.scenario import Scenario
 
-__all__ = ["adjuster", "count", "json_writer", "missing_line", "write_json"]
+__all__ = ["adjuster", "count", "json_writer", "missing_line", "repro_writer", "write_json", "write_repro"]
 
 _NAME_MAX = 120  # characters; file systems stop at 255 bytes
 
@@ -73,6 +73,36 @@ def json_writer(directory: Path | None, test: str) -> Callable[[Any], None]:
         number = f"-{len(written) + 1}" if written else ""
         written.append(directory / f"{name}{number}.json")
         write_json(written[-1], result)
+
+    return write
+
+
+def write_repro(directory: Path, result: Any) -> None:
+    """Write a script and a draft for each counterexample, and print a line for each.
+
+    Raises:
+        UsageError: nothing can be written there.
+    """
+    from collector_testkit import repro, verdict  # not above: they load the engine
+
+    for written in repro.write(result, directory, verdict.records_of(result.scenario)):
+        print(f"repro     {written}")
+    if not result.violations:
+        print("repro     nothing to write: there is no counterexample")
+
+
+def repro_writer(directory: Path | None, test: str) -> Callable[[Any], None]:
+    """A function that writes the counterexamples of one `test` below `directory`; `None` writes nothing.
+
+    Their directory is named after the test, from the second check on with a number.
+    """
+    if directory is None:
+        return lambda _: None
+    name, checks = _file_name(test), list[Path]()
+
+    def write(result: Any) -> None:
+        checks.append(directory / (f"{name}-{len(checks) + 1}" if checks else name))
+        write_repro(checks[-1], result)
 
     return write
 

@@ -74,7 +74,7 @@ def test_names(run: Run) -> None:
         - words_of(run, option, plugins="")
     }
     assert added == {
-        "collector-replay", "collector-isolate", "collector-max-crashes", "collector-confirm", "collector-json",
+        "collector-replay", "collector-isolate", "collector-max-crashes", "collector-confirm", "collector-json", "collector-repro",
         "collector_lab",
     }  # fmt: skip
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from collector_testkit import check
+from collector_testkit import check, repro
 from collector_testkit.cli import load
+from collector_testkit.verdict import records_of
 
 WILD = Path(__file__).parents[2] / "examples" / "wild"
 
@@ -42,3 +43,13 @@ def test_nothing_else(checked, place):
     wanted = {law for known, law, _ in FOUND if known == place}
     also = {"no-duplicates", "state-loadable"} if place.endswith("backlog") else set()
     assert {violation.law for violation in checked[place].violations} == wanted | also
+
+
+def test_scripts_for_the_maintainer(checked, tmp_path):
+    """Each counterexample of feediverse has a script without the kit that reproduced it, and a draft beside it."""
+    result = checked["feediverse_scenario.py:scenario"]
+    came = repro.write(result, tmp_path, records_of(result.scenario))
+    assert [one.reason for one in came if one.path is None] == []
+    assert sorted(path.parent.name for path in tmp_path.glob("*/ISSUE.md")) == [
+        "nothing-lost", "resend-bound", "state-loadable",
+    ]  # fmt: skip

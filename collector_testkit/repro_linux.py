@@ -1,0 +1,215 @@
+"""What a `repro.py` knows of Linux: stopping a process at its system calls, a copy of the disk for it, no network.
+
+Imports the standard library only; must not know the kit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib.abc
+import importlib.util
+import os
+import platform
+import re
+import signal
+import socket
+import ssl
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+# ---- from here on: what is written ----
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+# The system calls that change files: what each does, and which of its arguments say on what.
+CALLS = {
+    "x86_64": {
+        1: ("write", "0"), 18: ("write", "0"), 20: ("write", "0"), 74: ("sync", "0"), 75: ("sync", "0"),
+        76: ("truncate", "p0"), 77: ("truncate", "0"), 82: ("rename", "p0p1"), 83: ("mkdir", "p0"),
+        84: ("rmdir", "p0"), 86: ("link", "p1"), 87: ("unlink", "p0"), 88: ("link", "p1"),
+        90: ("chmod", "p0"), 91: ("chmod", "0"), 2: ("open", "p0f1"), 257: ("open", "d0p1f2"),
+        258: ("mkdir", "d0p1"), 263: ("unlinkat", "d0p1f2"), 264: ("rename", "d0p1d2p3"), 265: ("link", "d2p3"),
+        266: ("link", "d1p2"), 268: ("chmod", "d0p1"), 316: ("rename", "d0p1d2p3"), 231: ("exit", ""),
+    },
+    "aarch64": {
+        64: ("write", "0"), 68: ("write", "0"), 66: ("write", "0"), 82: ("sync", "0"), 83: ("sync", "0"),
+        45: ("truncate", "p0"), 46: ("truncate", "0"), 34: ("mkdir", "d0p1"), 35: ("unlinkat", "d0p1f2"),
+        36: ("link", "d1p2"), 37: ("link", "d2p3"), 38: ("rename", "d0p1d2p3"), 276: ("rename", "d0p1d2p3"),
+        52: ("chmod", "0"), 53: ("chmod", "d0p1"), 56: ("open", "d0p1f2"), 94: ("exit", ""),
+    },
+}  # fmt: skip
+_TRACEME, _SYSCALL, _SETOPTIONS, _GET_SYSCALL_INFO = 0, 24, 0x4200, 0x420E
+_OPTIONS = 0x10000F  # mark stops at system calls, follow forks and threads, kill all if this process dies
+_AT_ALL, _STOP_AT_CALL = 0x40000000, signal.SIGTRAP | 0x80
+
+
+def watched(pid: int, kind: str, number: int, tops: list[str]) -> int:
+    """Stop the process at each system call, as a debugger does, and kill it before change `number` of a `kind`."""
+    stopped, status = os.waitpid(pid, 0)
+    if not os.WIFSTOPPED(status):
+        return status
+    ptrace(_SETOPTIONS, pid, _OPTIONS)
+    ptrace(_SYSCALL, pid, 0)
+    count = 0
+    while True:
+        stopped, status = os.waitpid(-1, _AT_ALL)
+        if not os.WIFSTOPPED(status):
+            if stopped == pid:
+                return status
+            continue
+        got = os.WSTOPSIG(status)
+        if got == _STOP_AT_CALL and change(stopped, tops) == kind:
+            count += 1
+            if count == number:
+                os.kill(pid, signal.SIGKILL)
+                continue
+        passed_on = 0 if got in (_STOP_AT_CALL, signal.SIGTRAP, signal.SIGSTOP) else got
+        ptrace(_SYSCALL, stopped, passed_on)
+
+
+def stop_until_watched() -> None:
+    """Let the parent watch this process, and go on when it does."""
+    done(ptrace(_TRACEME, 0, 0), "ptrace")
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def ptrace(request: int, pid: int, data: Any, address: int = 0) -> int:
+    """One request to the kernel about a stopped process; one that has died meanwhile is waited for elsewhere."""
+    return int(LIBC.ptrace(request, pid, ctypes.c_void_p(address), data))
+
+
+def change(pid: int, tops: list[str]) -> str | None:
+    """What a process that is about to make a system call will change below `tops`; `None`: nothing."""
+    info = (ctypes.c_uint64 * 11)()
+    size = ptrace(_GET_SYSCALL_INFO, pid, ctypes.byref(info), ctypes.sizeof(info))
+    if size <= 0 or info[0] & 0xFF != 1:  # 1: at the entry of a call
+        return None
+    kind, reads = CALLS[platform.machine()].get(info[3], ("", ""))
+    if kind in ("", "exit"):
+        return kind or None
+    arguments = list(info[4:10])
+    paths, flags = named(pid, reads, arguments)
+    if not paths or not paths[-1].startswith(tuple(top + "/" for top in tops)):
+        return None
+    if kind == "write":
+        return kind if arguments[2] else None
+    if kind in ("sync", "truncate", "chmod"):
+        return kind
+    there = os.path.lexists(f"/proc/{pid}/root{paths[0] if kind == 'rename' else paths[-1]}")
+    if kind == "open":
+        if not there:
+            return "create" if flags & os.O_CREAT else None
+        return "truncate" if flags & os.O_TRUNC and not flags & os.O_EXCL else None
+    if kind == "unlinkat":
+        kind = "rmdir" if flags & 0x200 else "unlink"
+    return kind if there != (kind in ("mkdir", "link")) else None  # else it will fail
+
+
+def named(pid: int, reads: str, arguments: list[int]) -> tuple[list[str], int]:
+    """The paths that a system call names, and its flags."""
+    paths, flags, base = list[str](), 0, f"/proc/{pid}/cwd"
+    with contextlib.suppress(OSError):  # it has no such descriptor: the call will fail
+        for how, at in re.findall(r"([dpf]?)(\d)", reads):
+            value = arguments[int(at)]
+            number = ctypes.c_int32(value & 0xFFFFFFFF).value
+            if how == "f":
+                flags = value
+            elif how == "d":
+                base = f"/proc/{pid}/cwd" if number == -100 else f"/proc/{pid}/fd/{number}"
+            elif how == "p":
+                paths.append(os.path.normpath(os.path.join(os.readlink(base), text_at(pid, value))))
+            else:
+                paths.append(os.readlink(f"/proc/{pid}/fd/{number}"))
+    return paths, flags
+
+
+def text_at(pid: int, address: int) -> str:
+    """The text at an address of a stopped process."""
+    with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+        found = b""
+        while b"\0" not in found and len(found) < 4096:
+            memory.seek(address + len(found))
+            found += memory.read(4096 - (address + len(found)) % 4096)
+    return os.fsdecode(found.partition(b"\0")[0])
+
+
+def enter(work: Path, tops: list[str]) -> None:
+    """Let this process see a copy of the directories, so that nothing of the machine's own is changed."""
+    user, group = os.geteuid(), os.getegid()
+    done(LIBC.unshare(0x20000 if user == 0 else 0x10020000), "unshare")  # a mount (and a user) namespace
+    if user != 0:
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/uid_map").write_text(f"0 {user} 1")
+        Path("/proc/self/gid_map").write_text(f"0 {group} 1")
+    done(LIBC.mount(b"none", b"/", None, 0x44000, None), "mount")  # MS_REC | MS_PRIVATE
+    for top in tops:
+        name = top.strip("/")
+        options = f"lowerdir={top},upperdir={work}/upper/{name},workdir={work}/inner/{name}"
+        done(LIBC.mount(b"overlay", top.encode(), b"overlay", 0, options.encode()), f"mount over {top}")
+
+
+def done(status: int, what: str) -> None:
+    """Raise what the kernel says of a failed call."""
+    if status != 0:
+        raise OSError(ctypes.get_errno(), f"{what}: {os.strerror(ctypes.get_errno())}")
+
+
+class Absence(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Shuts out the kit, should the collector's file also describe its check: its names are there and do nothing."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        ours = name.partition(".")[0] == "collector_testkit"
+        return importlib.util.spec_from_loader(name, self, is_package=True) if ours else None
+
+    def create_module(self, spec: Any) -> types.ModuleType:
+        return Absent(spec.name)
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        """There is nothing to run."""
+
+
+class Absent(types.ModuleType):
+    """A module with every name."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return lambda *args, **kwargs: None
+
+
+def load(path: Path, name: str) -> Any:
+    """The module in a file."""
+    spec = importlib.util.spec_from_file_location(name, path.resolve())
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def reroute(port: int) -> None:
+    """Lead every connection to the server on loopback, without TLS."""
+    really = socket.socket.connect
+
+    def connect(self: socket.socket, address: Any) -> None:
+        inside = self.family in (socket.AF_INET, socket.AF_INET6)
+        really(self, ("127.0.0.1", port) if inside else address)
+
+    def resolve(
+        host: Any, service: Any, family: int = 0, kind: int = 0, *more: Any, **other: Any
+    ) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+    setattr(socket.socket, "connect", connect)  # noqa: B010  # mypy lets no method be replaced by assignment
+    setattr(socket, "getaddrinfo", resolve)  # noqa: B010  # as above
+    setattr(ssl.SSLContext, "wrap_socket", lambda self, sock, *args, **kwargs: sock)  # noqa: B010  # as above
+
+
+def every_class(cls: Any) -> Iterator[Any]:
+    """All classes below one."""
+    for below in type.__subclasses__(cls):
+        yield below
+        yield from every_class(below)
