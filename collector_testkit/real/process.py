@@ -8,6 +8,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -63,23 +64,32 @@ class Processes:
         ready, tell_ready = os.pipe()
         wait, go = os.pipe()
         answer, tell = os.pipe()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as problem:
+            for descriptor in (ready, tell_ready, wait, go, answer, tell):
+                _close(descriptor)
+            raise _unable(f"fork: {problem.strerror}", _MORE_PROCESSES) from None
         if pid == 0:
             os.close(go)
             os.close(answer)
             self._child(start, tell_ready, wait, tell)
+        ended = False
         for descriptor in (tell_ready, wait, tell):
             os.close(descriptor)
         try:
-            problem = os.read(ready, 1000)
-            if problem != b"+":
-                os.waitpid(pid, 0)
-                raise _unable(problem.decode() or "the child died")
+            said = os.read(ready, 1000)
+            if said != b"+":
+                raise _unable(said.decode() or "the child died", _ALLOW_NAMESPACES)
             trace, status = _traced(pid, go, kill)
+            ended = True
             told = _read_all(answer)
         finally:
             for descriptor in (ready, go, answer):
                 _close(descriptor)
+            if not ended:  # and strace ends with it
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
         killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
         if killed != (kill is not None):
             raise HarnessError(
@@ -99,6 +109,7 @@ class Processes:
             enter(self._layers)
             os.chdir("/")
             os.umask(0o022)
+            sys.dont_write_bytecode = True  # the next process would make fewer system calls
             world = RealWorld(
                 self._scenario, program_name=self._program.name, is_program=self._is_program, port=self._port
             )
@@ -106,7 +117,8 @@ class Processes:
         except BaseException as problem:
             os.write(ready, f"{type(problem).__name__}: {problem}".encode()[:900])
             os._exit(1)
-        os.read(wait, 1)
+        if os.read(wait, 1) != b"+":  # nobody is left who could watch
+            os._exit(1)
         try:
             with world:
                 lived = lifetimes.run(self._program, world, start)
@@ -124,17 +136,26 @@ def _traced(pid: int, go: int, kill: KernelEffect | None) -> tuple[str, int]:
     trace_in, trace_out = os.pipe()
     with open(trace_in, encoding="utf-8", errors="replace") as trace:
         command += ["-o", f"/dev/fd/{trace_out}"]
-        with subprocess.Popen(command, stderr=subprocess.PIPE, pass_fds=(trace_out,)) as strace:
+        try:
+            strace = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, pass_fds=(trace_out,)
+            )
+        except OSError as problem:
+            raise _unable(f"strace: {problem.strerror}", _INSTALL_STRACE) from None
+        finally:
             os.close(trace_out)
+        with strace:
             assert strace.stderr is not None
-            attached = strace.stderr.readline().decode()
-            if "attached" not in attached:
-                os.kill(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
-                raise _unable(f"strace: {attached.strip()}")
-            os.write(go, b"+")
-            text = trace.read()
-            _, status = os.waitpid(pid, 0)
+            try:
+                attached = strace.stderr.readline().decode("utf-8", "replace")
+                if "attached" not in attached:
+                    raise _unable(attached.strip() or "strace said nothing", _ALLOW_PTRACE)
+                os.write(go, b"+")
+                text = trace.read()
+                _, status = os.waitpid(pid, 0)
+            except BaseException:
+                strace.kill()  # the process it watches is ended by the caller
+                raise
     return text, status
 
 
@@ -198,10 +219,22 @@ def _close(descriptor: int) -> None:
         os.close(descriptor)
 
 
-def _unable(why: str) -> HarnessError:
+_INSTALL_STRACE = "install strace (Debian: apt install strace)"
+_MORE_PROCESSES = "allow more processes (ulimit -u), or end some"
+_ALLOW_NAMESPACES = (
+    "run as root with CAP_SYS_ADMIN, or allow user namespaces (sysctl user.max_user_namespaces); if a mount failed, set"
+    " TMPDIR to a directory on a real disk or in memory, like /dev/shm"
+)
+_ALLOW_PTRACE = (
+    "let strace attach: run it under no debugger, with kernel.yama.ptrace_scope below 3, in a container with"
+    " --cap-add SYS_PTRACE"
+)
+
+
+def _unable(why: str, next_step: str) -> HarnessError:
     return HarnessError(
         "no real process could be run here",
         value=why,
         expected="Linux with strace, and user namespaces or root",
-        next_step="install strace (Debian: apt install strace), or leave the real world out",
+        next_step=next_step,
     )

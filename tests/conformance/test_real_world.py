@@ -1,7 +1,9 @@
 """Simulated equals real: the same scenario, killed for real at every crash point, leaves what was simulated."""
 
+import importlib.util
 import json
 import os
+import sys
 from pathlib import Path
 
 import pika
@@ -12,8 +14,11 @@ from quality.corpus.base import FEED_URL
 
 from collector_testkit import Broker, Feed, Scenario, Schedule, check
 from collector_testkit.cli import load
-from collector_testkit.real.comparison import expected_of
+from collector_testkit.real.comparison import Bench, expected_of
 from collector_testkit.real.confirm import Confirmer
+from collector_testkit.real.namespace import Layers
+from collector_testkit.real.process import Processes
+from collector_testkit.real.server import Server
 from collector_testkit.runner import Runner
 
 ROOT = Path(__file__).parents[2]
@@ -102,6 +107,57 @@ def test_unacknowledged_messages():
         said = confirmer.confirm([lost, kept])
     assert (len(lost.messages), len(kept.messages)) == (0, 1)
     assert (said.outcome, said.kills) == ("confirmed", 1), said.details
+
+
+class Importer:
+    """Imports a module in the middle of its run."""
+
+    def publish_output(self, routing_key, body, properties):
+        raise NotImplementedError
+
+    def run(self):
+        rows = requests.get(FEED_URL, timeout=30).json()
+        importlib.import_module("colorsys")
+        self.publish_output("items", json.dumps(rows), {})
+        with open("/var/lib/collector/fetched", "w") as file:
+            file.write(str(len(rows)))
+
+
+class Disturbed(Processes):
+    """Changes a directory before the second process starts."""
+
+    def __init__(self, *given):
+        super().__init__(*given)
+        self.directory, self.lived = None, 0
+
+    def live(self, start, kill=None):
+        self.lived += 1
+        if self.lived == 2:
+            os.utime(self.directory, (0, 0))
+        return super().live(start, kill)
+
+
+def test_a_changed_import_path_moves_no_kill(tmp_path, monkeypatch):
+    """A directory of modules that changes between two processes does not move the kill of the second."""
+    modules, work = tmp_path / "modules", tmp_path / "work"
+    modules.mkdir()
+    monkeypatch.syspath_prepend(modules)
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
+    assert importlib.util.find_spec("no_such_module") is None  # which has read the directory
+    scenario = Scenario(program=Importer, feeds=[Feed(FEED_URL, ticks=[[{"id": "a"}]])])
+    runner = Runner(scenario)
+    with runner:
+        history = runner.replay(Schedule.parse("t0"))
+        (start,) = runner.starts(history)
+    layers, server = Layers(work, ["/var"]), Server(scenario)
+    server.open()
+    processes = Disturbed(scenario, runner.program, runner.is_program, layers, server.port)
+    processes.directory = modules
+    kills, differences = Bench(processes, layers, server).kills(start, history.lifetimes[0])
+    server.close()
+    assert differences == []
+    assert kills == len(history.lifetimes[0].effects) + 1
+    assert processes.lived > kills + 1
 
 
 def test_nothing_is_left_behind(tmp_path, monkeypatch):
