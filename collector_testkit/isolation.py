@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import pickle
 import signal
@@ -169,6 +170,7 @@ def _note(held: dict[str, str], name: str, value: Any, module: str) -> None:
                 if not isinstance(found, (type, property)):
                     _note(held, f"{name}.{inner}", found, module)
     elif isinstance(value, FunctionType):
+        value = inspect.unwrap(value)
         defaults = [*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values()]
         if any(isinstance(default, (dict, list, set)) for default in defaults):
             held[name + " (its default arguments)"] = _text(defaults)

@@ -12,9 +12,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakSet
 
 import time_machine
 
+from collector_testkit.world import threads
 from collector_testkit.world.patches import Patches
 
 __all__ = ["Clock"]
@@ -24,7 +26,8 @@ _SINCE_BOOT = {
     for name in ("CLOCK_MONOTONIC", "CLOCK_MONOTONIC_RAW", "CLOCK_BOOTTIME")
     if hasattr(time, name)
 }
-_GRACE_S = 0.02  # real seconds after which a thread that has not moved is taken to wait
+_GRACE_S = 0.008  # real seconds in which a thread that does not wait moves
+_STILL = 3  # how often threads must not have moved before time passes
 _sleep = time.sleep  # the real one
 
 
@@ -43,16 +46,16 @@ class Clock:
         self._machine: Any = None
         self._strangers: frozenset[int | None] = frozenset()
         self._threads = 1
-        self._sleeping: dict[int, float] = {}
-        self._lifetime = 0
+        self._sleeping: dict[int, tuple[float, Callable[[], bool]]] = {}
+        self._dead: WeakSet[threading.Thread] = WeakSet()
         self._rings_at_s: float | None = None
         self._handler: Any = signal.SIG_DFL
 
     def open(self, patches: Patches) -> None:
         """Take the clocks of this process over until `patches` is closed."""
-        threads = {thread.ident for thread in threading.enumerate()}
-        self._threads = len(threads)
-        self._strangers = frozenset(threads - {threading.get_ident()})
+        there = {thread.ident for thread in threading.enumerate()}
+        self._threads = len(there)
+        self._strangers = frozenset(there - {threading.get_ident()})
         self._machine = time_machine.travel(self.now_s, tick=False)
         self._travel = self._machine.start()
         patches.callback(self._machine.stop)
@@ -82,8 +85,9 @@ class Clock:
         self._rings_at_s, self._handler = None, signal.SIG_DFL
 
     def end(self) -> None:
-        """End the lifetime: a thread that still sleeps or waits ends when it wakes."""
-        self._lifetime += 1
+        """End the lifetime: a thread of it that sleeps or waits, now or later, ends there."""
+        left = (thread for thread in threading.enumerate() if thread.ident not in self._strangers)
+        self._dead.update(thread for thread in left if thread is not threading.current_thread())
 
     def move_to(self, now_s: float) -> None:
         """Set the time, in seconds since the epoch."""
@@ -131,7 +135,9 @@ class Clock:
 
         return call
 
-    def _wait_until(self, then_s: float, woken: Callable[[float], Any]) -> Any:
+    def _wait_until(
+        self, then_s: float, woken: Callable[[float], Any], notified: Callable[[], bool] = lambda: False
+    ) -> Any:
         """Wait until `woken`, which is given real seconds to wait, tells so, or until simulated time has come.
 
         Time passes only when every thread of the program waits, and to the earliest end of these waits.
@@ -142,34 +148,42 @@ class Clock:
             if not answer:
                 self._pass_until(then_s)
             return answer
-        with self.waiting(then_s):
-            while True:
+        still = 0
+        with self.waiting(then_s, notified):
+            while still < _STILL:
                 before = self._places()
                 answer = self._mortal(woken, _GRACE_S)
                 if answer or self.now_s >= then_s:
                     return answer
-                if then_s < math.inf and self._is_next(then_s) and before == self._places():
-                    self._pass_until(then_s)
-                    return answer
+                still = still + 1 if self._is_next(then_s) and self._stand(before) else 0
+        self._pass_until(then_s)
+        return answer
 
     @contextmanager
-    def waiting(self, then_s: float = math.inf) -> Iterator[None]:
-        """This thread waits, in simulated time until `then_s`."""
+    def waiting(
+        self, then_s: float = math.inf, notified: Callable[[], bool] = lambda: False
+    ) -> Iterator[None]:
+        """This thread waits, in simulated time until `then_s`; `notified` tells that it is about to wake."""
         me = threading.get_ident()
-        self._sleeping[me] = then_s
+        self._sleeping[me] = (then_s, notified)
         try:
             yield
         finally:
             self._sleeping.pop(me, None)
 
     def _is_next(self, then_s: float) -> bool:
-        return then_s <= min(self._sleeping.values())
+        """Whether of all that wait, who waits until `then_s` is to wake first."""
+        waits = list(self._sleeping.values())
+        return then_s < math.inf and all(then_s <= until_s and not notified() for until_s, notified in waits)
+
+    def _stand(self, before: dict[int, tuple[int, int]]) -> bool:
+        """Whether all other threads are where they were, and not because the machine is busy elsewhere."""
+        return before == self._places() and not threads.runnable(before)
 
     def _mortal(self, wait: Any, *args: Any) -> Any:
-        """Wait really; a thread that wakes after the lifetime's end has died with its process."""
-        lifetime = self._lifetime
+        """Wait really; a thread of a lifetime that is over has died with its process."""
         answer = wait(*args)
-        if lifetime != self._lifetime:
+        if threading.current_thread() in self._dead:
             raise SystemExit
         return answer
 
@@ -198,7 +212,11 @@ class Clock:
             held, woken = condition._release_save(), False
             try:
                 then_s = math.inf if timeout is None else self.now_s + timeout
-                woken = self._wait_until(then_s, lambda real_s: waiter.acquire(timeout=real_s))
+                woken = self._wait_until(
+                    then_s,
+                    lambda real_s: waiter.acquire(timeout=real_s),
+                    lambda: waiter not in condition._waiters,
+                )
             finally:
                 condition._acquire_restore(held)
                 if not woken and waiter in condition._waiters:

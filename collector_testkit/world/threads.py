@@ -6,20 +6,23 @@ Knows CPython's threads; must not know programs. `known` are threads that are no
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import thread as pools  # here, so that no fake disk is there when it is loaded
 from types import FrameType
+from typing import Any, NamedTuple
 
 from collector_testkit.world.patches import Patches
 
-__all__ = ["end", "join", "release_pools", "running"]
+__all__ = ["end", "join", "release_pools", "runnable", "running"]
 
 _PATIENCE_S = 0.03  # real seconds that a thread gets to see its end
+_LONG_PATIENCE_S = 1.0  # the same for one that was told so
 _POLL_S = 0.001
-_BUSY_S = 0.002  # of processor time within _PATIENCE_S: less, and the thread waits
+_BUSY_S = 0.0005  # of processor time within _PATIENCE_S: less, and the thread waits
 
 # The real ones, out of reach of the simulated clock, which replaces names in other modules.
 _sleep, _monotonic, _clock = time.sleep, time.monotonic, time.clock_gettime
@@ -29,6 +32,38 @@ def running(known: frozenset[threading.Thread]) -> dict[int, FrameType]:
     """The frame of each thread of the program but the current one, by ident."""
     mine = {thread.ident for thread in known if thread.is_alive()} | {threading.get_ident()}
     return {ident: frame for ident, frame in sys._current_frames().items() if ident not in mine}
+
+
+class _Os(NamedTuple):
+    """The real disk, out of reach of the fake one, which replaces names in modules."""
+
+    open: Any = os.open
+    read: Any = os.read
+    close: Any = os.close
+
+
+_REAL = _Os()
+
+
+def runnable(idents: Iterable[int]) -> bool:
+    """Whether one of these threads, or one just started, would run if the machine were not busy.
+
+    Where the system does not tell, only of one just started. Source: proc(5), /proc/pid/task/tid/stat, the field
+    after the name.
+    """
+    natives = {thread.ident: thread.native_id for thread in threading.enumerate()}
+    return None in natives or any(_state(natives[i]) not in "S?" for i in idents if i in natives)
+
+
+def _state(native: int | None) -> str:
+    try:
+        descriptor = _REAL.open(f"/proc/self/task/{native}/stat", os.O_RDONLY)
+    except OSError:
+        return "?"
+    try:
+        return str(_REAL.read(descriptor, 1000).rpartition(b") ")[2][:1], "ascii")
+    finally:
+        _REAL.close(descriptor)
 
 
 def join(known: frozenset[threading.Thread]) -> None:
@@ -61,18 +96,22 @@ def end(known: frozenset[threading.Thread]) -> tuple[frozenset[threading.Thread]
         return known, None
     spent_s = {ident: _processor_s(ident) for ident in left}
     _wait(lambda: not running(known))
-    busy = [ident for ident in running(known) if _processor_s(ident) - spent_s.get(ident, 0.0) > _BUSY_S]
+    busy = [ident for ident in running(known) if _is_busy(ident, spent_s.get(ident, 0.0))]
     for ident in busy:
         # Only where it is seen at once: CPython 3.11 does not clear the flag for a thread that waits.
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(SystemExit))
     if busy:
-        _wait(lambda: not running(known).keys() & busy)
+        _wait(lambda: not running(known).keys() & busy, _LONG_PATIENCE_S)
     alive = [thread for thread in threading.enumerate() if thread.ident in running(known)]
     return known | set(alive), next((thread for thread in alive if thread.ident in busy), None)
 
 
-def _wait(over: Callable[[], bool]) -> None:
-    until_s = _monotonic() + _PATIENCE_S
+def _is_busy(ident: int, spent_s: float) -> bool:
+    return _processor_s(ident) - spent_s > _BUSY_S or runnable([ident])
+
+
+def _wait(over: Callable[[], bool], patience_s: float = _PATIENCE_S) -> None:
+    until_s = _monotonic() + patience_s
     while not over() and _monotonic() < until_s:
         _sleep(_POLL_S)
 
