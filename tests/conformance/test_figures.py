@@ -28,7 +28,7 @@ def test_answers_are_added_up() -> None:
 def test_the_table_tells_the_figures() -> None:
     """Each figure has its row, large ones with a comma, and programs are counted once."""
     counts = Counter(scenarios=70, lifetimes=140, kills=1234, disagrees=1)
-    text = figures.table(counts, server=50, pika=40, wild=[Wild("a"), Wild("a"), Wild("b")])
+    text = figures.table(counts, server=50, pika=40, wild=[Wild("a"), Wild("a, otherwise"), Wild("b")])
     assert "| real kills, each compared by what it left | 1,234 |" in text
     assert "| disagreements | 0 |" in text
     assert "| 2 in 3 |" in text
