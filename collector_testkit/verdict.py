@@ -92,7 +92,11 @@ def _checked(
     if asked is not None:
         result = replace(result, violations=[asked.confirmed(violation) for violation in result.violations])
         if world == "real":
-            result = replace(result, real=asked.conform(found))
+            try:
+                result = replace(result, real=asked.conform(found))
+            except NotMeasuredError as problem:  # what was found in the simulated world stays found
+                verdict = "broken" if result.violations else "not-measured"
+                result = replace(result, verdict=verdict, problem=problem)
     return result
 
 
