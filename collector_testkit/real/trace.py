@@ -14,9 +14,9 @@ from typing import NamedTuple
 __all__ = ["CONFIRM", "PUBLISH", "REQUEST", "SYSCALLS", "KernelEffect", "effects_of"]
 
 SYSCALLS = (
-    "chmod", "creat", "fchmod", "fchmodat", "fdatasync", "fsync", "ftruncate", "link", "linkat", "mkdir", "mkdirat",
-    "open", "openat", "pwrite64", "rename", "renameat", "renameat2", "rmdir", "sendto", "symlink", "symlinkat",
-    "truncate", "unlink", "unlinkat", "write", "writev",
+    "chmod", "copy_file_range", "creat", "fchmod", "fchmodat", "fdatasync", "fsync", "ftruncate", "link", "linkat",
+    "mkdir", "mkdirat", "open", "openat", "pwrite64", "rename", "renameat", "renameat2", "rmdir", "sendfile", "sendto",
+    "symlink", "symlinkat", "truncate", "unlink", "unlinkat", "utimensat", "write", "writev",
 )  # fmt: skip
 PUBLISH = "POST /publish"
 """How a publish begins on the socket to the server."""
@@ -26,7 +26,13 @@ _SENT = {PUBLISH: "publish", CONFIRM: "confirm", REQUEST: "request"}
 _LINE = re.compile(r"^(?P<pid>\d+)\s+(?P<name>\w+)\((?P<rest>.*)$")
 _RESULT = re.compile(r"\)\s*= (?P<result>-?\d+|\?)(?P<more>.*)$")
 _STRING = re.compile(r'(?:(?:-?\d+|AT_FDCWD)<([^>]*)>, )?"((?:[^"\\]|\\.)*)"')
-_DESCRIPTOR = re.compile(r"^(-?\d+|AT_FDCWD)<(.*?)>(?=,|$)")
+_DESCRIPTOR = re.compile(r"^(-?\d+|AT_FDCWD)<([^>]*)>(?=,|$)")  # behind one that lost its name: "(deleted)"
+_OPENED = re.compile(r"^<([^>]*)>")
+_COPIES = ("copy_file_range", "sendfile")  # which copy nothing at the end of a file
+_ON_DESCRIPTORS = {
+    "fchmod": "chmod", "fdatasync": "sync", "fsync": "sync", "ftruncate": "truncate", "pwrite64": "write",
+    "sendfile": "write", "write": "write", "writev": "write",
+}  # fmt: skip
 
 
 class KernelEffect(NamedTuple):
@@ -52,11 +58,11 @@ def effects_of(
 
     found: list[KernelEffect] = []
     counts: Counter[str] = Counter()
-    for name, arguments, result in _calls(trace):
+    for name, arguments, result, opened in _calls(trace):
         counts[name] += 1
-        if result is not None and result < 0:
+        if result is not None and (result < 0 or (result == 0 and name in _COPIES)):
             continue
-        effect = _effect(name, arguments, there)
+        effect = _effect(name, arguments, opened, there)
         if effect is None:
             continue
         kind, target = effect
@@ -68,8 +74,8 @@ def effects_of(
     return found
 
 
-def _calls(trace: str) -> Iterator[tuple[str, str, int | None]]:
-    """Name, arguments and result of each call, in the order in which they began."""
+def _calls(trace: str) -> Iterator[tuple[str, str, int | None, str | None]]:
+    """Name, arguments, result and opened file of each call, in the order in which they began."""
     lines = trace.splitlines()
     pending: dict[str, int] = {}
     whole: list[list[str]] = []
@@ -90,19 +96,23 @@ def _calls(trace: str) -> Iterator[tuple[str, str, int | None]]:
         rest = found["rest"]
         result = _RESULT.search(rest)
         if result is None:
-            yield found["name"], rest, None
+            yield found["name"], rest, None, None
         else:
             number = None if result["result"] == "?" else int(result["result"])
-            yield found["name"], rest[: result.start()], number
+            opened = _OPENED.match(result["more"])
+            yield found["name"], rest[: result.start()], number, opened and opened[1]
 
 
-def _effect(name: str, arguments: str, there: Callable[[str], bool]) -> tuple[str, str] | None:
-    if name in ("write", "pwrite64", "writev", "fsync", "fdatasync", "ftruncate", "fchmod"):
-        kind = {"fsync": "sync", "fdatasync": "sync", "ftruncate": "truncate", "fchmod": "chmod"}.get(
-            name, "write"
-        )
+def _effect(
+    name: str, arguments: str, opened: str | None, there: Callable[[str], bool]
+) -> tuple[str, str] | None:
+    if name == "copy_file_range":  # from, its offset, to
+        name, arguments = "sendfile", arguments.split(", ", 2)[2]
+    if name == "utimensat" and not _STRING.search(arguments):
+        name = "fchmod"  # the times of an open file: a change of its status, like that of its mode
+    if name in _ON_DESCRIPTORS:
         path = _path_of(arguments)
-        return None if path is None else (kind, path)
+        return None if path is None else (_ON_DESCRIPTORS[name], path)
     if name == "sendto":
         text = _STRING.search(arguments)
         sent = text[2] if text is not None else ""
@@ -111,12 +121,14 @@ def _effect(name: str, arguments: str, there: Callable[[str], bool]) -> tuple[st
     if not paths:
         return None
     if name in ("open", "openat", "creat"):
-        return _opened(name, arguments, paths[0], there)
+        # The kernel tells what it opened, which is another name if links lead there.
+        return _opened(name, arguments, opened or paths[0], there)
     if name.startswith("unlinkat") and "AT_REMOVEDIR" in arguments:
         return "rmdir", paths[0]
     for begin, kind in (
         ("rename", "rename"), ("link", "link"), ("symlink", "link"), ("unlink", "unlink"), ("mkdir", "mkdir"),
         ("rmdir", "rmdir"), ("truncate", "truncate"), ("chmod", "chmod"), ("fchmodat", "chmod"),
+        ("utimensat", "chmod"),
     ):  # fmt: skip
         if name.startswith(begin):
             return kind, paths[-1]
@@ -142,9 +154,9 @@ def _remember(known: dict[str, bool], kind: str, target: str, arguments: str) ->
 def _path_of(arguments: str) -> str | None:
     """The path of the descriptor that a call is about."""
     found = _DESCRIPTOR.match(arguments)
-    if found is None or not found[2].startswith("/"):
+    if found is None or not found[2].startswith("/") or found[2].endswith(" (deleted)"):
         return None
-    return found[2].removesuffix(" (deleted)")
+    return found[2]
 
 
 def _paths_of(arguments: str) -> list[str]:
