@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
-from pyfakefs.fake_file import FakeFile, FakeFileWrapper
+from pyfakefs.fake_file import FakeFile
 from pyfakefs.fake_filesystem import FakeFilesystem
 from pyfakefs.helpers import make_string_path
 
 from collector_testkit.effects import Change, Disk, Node
+from collector_testkit.world.files import OpenFile, OpenFiles
+from collector_testkit.world.lookup import look_up
 from collector_testkit.world.tree import Tree, is_lent
 
 __all__ = ["FakeDisk"]
@@ -41,8 +44,8 @@ class FakeDisk:
     ) -> None:
         self.fs = fs
         self.tree = Tree(fs, now_ns)
+        self.files = OpenFiles(fs, self, now_ns)
         self.recording = False
-        self.flushing = False
         self.observed: set[str] = set()
         self._emit = emit
         self._file_bytes_max = file_bytes_max
@@ -57,8 +60,7 @@ class FakeDisk:
     def begin(self, disk: Disk) -> None:
         """Make the disk hold `disk`, with no file open and nothing observed."""
         self.recording = False
-        del self.fs.open_files[3:]
-        self.fs._free_fd_heap.clear()
+        self.files.begin()
         self.tree.restore(disk)
         self.observed = set()
         self._fresh = set()
@@ -68,11 +70,10 @@ class FakeDisk:
 
     def end(self) -> None:
         """Close what the program left open, as the interpreter does when it exits."""
-        for files in list(self.fs.open_files[3:]):
-            for file in list(files or ()):
-                # A handle that cannot be flushed any more has nothing to add.
-                with suppress(OSError, ValueError, ReferenceError):
-                    file.close()
+        for file in self.files.objects():
+            # One that cannot be flushed any more has nothing to add.
+            with suppress(OSError, ValueError):
+                file.close()
         self.recording = False
 
     def mine(self, fs: Any) -> bool:
@@ -84,8 +85,8 @@ class FakeDisk:
         if not self.recording:
             return
         if isinstance(path, int):
-            wrapper: Any = self.fs.get_open_file(path)
-            path = self.tree.path(wrapper.get_object()) if hasattr(wrapper, "file_object") else None
+            file = self.files.at(path)
+            path = None if file is None else self.name(file)
         if path is not None:
             with suppress(OSError, TypeError):
                 name = self.fs.resolve_path(make_string_path(path))
@@ -102,8 +103,8 @@ class FakeDisk:
     def added(self, obj: FakeFile) -> None:
         """A name was added for `obj`."""
         path = self.tree.path(obj)
-        if path is None or (stat.S_ISLNK(obj.st_mode) and obj._byte_contents is None):
-            return  # pyfakefs gives a new link its target in a second step
+        if path is None:
+            return
         if obj.st_nlink > 1 and not stat.S_ISDIR(obj.st_mode):
             paths = {*self.tree.paths(obj), path}
             self.observed.update(p for p in paths - {path} if p not in self._fresh)
@@ -120,47 +121,63 @@ class FakeDisk:
         """The name `path` of `obj` was removed."""
         if path is not None and path in self.current:
             kind = "rmdir" if stat.S_ISDIR(obj.st_mode) else "unlink"
-            self._done(kind, path, [(path, None)])
+            self._done(kind, path, [(path, None), *self.tree.left(obj)])
 
-    def opened(self, wrapper: Any) -> None:
+    def opened(self, file: OpenFile) -> None:
         """A file was opened: creating or emptying it, with its mode, is one effect, as it is in the kernel."""
-        if not isinstance(wrapper, FakeFileWrapper) or is_lent(wrapper.file_object):
+        obj = file.file_object
+        if is_lent(obj):
             return
-        obj: Any = wrapper.file_object
-        modes = wrapper.open_modes
         paths = self.tree.paths(obj)
-        if not paths:
+        name = self.name(file)
+        if name is None:
             return
-        if paths[0] not in self.current:
+        if name not in self.current:
             self.added(obj)
-        elif modes.truncate:
+        elif file.flags & os.O_TRUNC:
+            if file.data:  # pyfakefs does not empty what is opened for reading only
+                file.clear()
             self._fresh.update(paths)
             node = self.tree.node(obj)
-            self._done("truncate", paths[0], [(path, node) for path in paths])
-        if modes.can_read or not (modes.truncate or modes.append or modes.must_not_exist):
-            self.observed.add(paths[0])
+            self._done("truncate", name, [(path, node) for path in paths])
+        if file.can_read or not file.flags & (os.O_TRUNC | os.O_APPEND | os.O_EXCL):
+            self.observed.add(name)
 
-    def written(self, obj: FakeFile, old: bytes | None) -> None:
-        """The contents of `obj` changed from `old`; a write may be cut in its middle, a truncation not."""
-        new = obj._byte_contents or b""
-        if old is None and stat.S_ISLNK(obj.st_mode):
-            self.added(obj)
+    def name(self, file: OpenFile) -> str | None:
+        """What an open file is called: as when it was opened, while that is one of its names."""
+        paths = self.tree.paths(file.file_object)
+        return file.file_path if file.file_path in paths else paths[0] if paths else None
+
+    # -- what is done through open files ------------------------------------------------------------------
+    def wrote(self, file: OpenFile, old: bytes) -> None:
+        """Bytes were written; a write may be cut in its middle, a truncation not."""
+        self._changed("write", file, old)
+
+    def cut(self, file: OpenFile, old: bytes) -> None:
+        """The length was set."""
+        self._changed("truncate", file, old)
+
+    def looked(self, file: OpenFile) -> None:
+        """The program looked at the contents or the length."""
+        if self.recording and not is_lent(file.file_object):
+            name = self.name(file)
+            self.observed.update([] if name is None else [name])
+
+    def _changed(self, kind: str, file: OpenFile, old: bytes) -> None:
+        if not self.recording:
             return
-        if old is None or (self.flushing and old == new):
-            return
+        obj = file.file_object
         paths = self.tree.paths(obj)
-        if len(new) > self._file_bytes_max:
-            self._stop(f"a file of {len(new):,} bytes, {paths[0] if paths else 'unlinked'}")
-        if not paths:
+        name = self.name(file)
+        if len(file.data) > self._file_bytes_max:
+            self._stop(f"a file of {len(file.data):,} bytes, {name or 'unlinked'}")
+        if name is None:
             return
         node = self.tree.node(obj)
-        changes = [(path, node) for path in paths]
-        if not new or (len(new) < len(old) and old.startswith(new)):
-            if not new:
-                self._fresh.update(paths)
-            self._done("truncate", paths[0], changes)
-        else:
-            self._done("write", paths[0], changes, self._torn(paths, node, old))
+        if kind == "truncate" and not node.data:
+            self._fresh.update(paths)
+        torn = self._torn(paths, node, old) if kind == "write" else None
+        self._done(kind, name, [(path, node) for path in paths], torn)
 
     def _torn(self, paths: list[str], node: Node, old: bytes) -> tuple[Change, ...] | None:
         """What is left when half of the bytes that a write adds or changes were written."""
@@ -172,9 +189,15 @@ class FakeDisk:
         half = Node.of(node.kind, new[:middle] + old[middle:], node.mode, node.mtime_ns, node.inode)
         return tuple((path, self.tree.intern(half)) for path in paths)
 
-    def renamed(self, source: str, target: str) -> None:
-        """`source`, with all below it, is `target` now."""
+    def renamed(self, source: str, target: str, lost: FakeFile | None) -> None:
+        """`source`, with all below it, is `target` now, which `lost` was before.
+
+        Nothing changes if both are names of one file.
+        """
         changes: list[Change] = []
+        if self.tree.object(target) is self.tree.object(source) or source == target:
+            self._done("rename", target, ())
+            return
         for path in [path for path in self.current if path == source or path.startswith(source + "/")]:
             new = target + path[len(source) :]
             changes += [(path, None), (new, self.current[path])]
@@ -183,21 +206,31 @@ class FakeDisk:
             else:
                 self.observed.add(path)
                 self._fresh.discard(new)
-        self._done("rename", target, changes)
+        for file in self.files:
+            if file.file_path == source or file.file_path.startswith(source + "/"):
+                file.file_path = target + file.file_path[len(source) :]
+        self._done("rename", target, changes + ([] if lost is None else self.tree.left(lost)))
 
-    def touched(self, path: Any, kind: str) -> None:
-        """The mode (`kind` is chmod) or the times (utime) of `path` were set."""
-        name = self.fs.resolve_path(make_string_path(path))
-        old, obj = self.current.get(name), self.tree.object(name)
-        if old is not None and obj is not None:
+    def touched(self, path: Any, kind: str, follow: bool = True) -> None:
+        """The mode (`kind` is chmod) or the times (utime) of a path or a descriptor were set."""
+        file = self.files.at(path)
+        name = self.name(file) if file else look_up(self.fs, path, follow=follow).path
+        old, obj = self.current.get(name or ""), self.tree.object(name or "/")
+        if name is not None and old is not None and obj is not None:
             when = obj.stat_result.st_mtime_ns if kind == "utime" else old.mtime_ns
             node = self.tree.node(obj, when)
             self._done("chmod", name, [(path, node) for path in self.tree.paths(obj)])
 
     def synced(self, descriptor: int) -> None:
         """A file or a directory was synced."""
-        wrapper: Any = self.fs.get_open_file(descriptor)
-        self._done("sync", self.tree.path(wrapper.get_object()) or "(a file without a name)", ())
+        file = self.files.at(descriptor)
+        if file is None:
+            directory: Any = self.fs.get_open_file(descriptor)
+            name = self.tree.path(directory.get_object())
+        else:
+            name = self.name(file)
+        if name is not None:
+            self._done("sync", name, ())
 
 
 def _common_prefix(a: bytes, b: bytes) -> int:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import functools
 import os
-import weakref
+import stat
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
-from pyfakefs import fake_open, fake_os, fake_path
+from pyfakefs import fake_open, fake_os, fake_path, fake_pathlib
 from pyfakefs.fake_file import FakeDirectory, FakeFile, FakeFileWrapper
 from pyfakefs.fake_filesystem import FakeFilesystem
+from pyfakefs.fake_filesystem_shutil import FakeShutilModule
+from pyfakefs.helpers import make_string_path
 
+from collector_testkit.world import lookup
 from collector_testkit.world.disk import FakeDisk
 from collector_testkit.world.patches import Patches
 
@@ -24,6 +27,22 @@ _PURE = (
 )  # fmt: skip
 
 
+_TMPFILE = getattr(os, "O_TMPFILE", -1)  # Linux has it
+_CALLS: dict[str, Callable[..., Any]] = {
+    "read": lambda files, file, size: file.read(size),
+    "write": lambda files, file, data: file.write(data),
+    "lseek": lambda files, file, offset, whence: file.seek(offset, whence),
+    "ftruncate": lambda files, file, length: file.truncate(length),
+    "fchmod": lambda files, file, mode: files.fs.chmod(file.filedes, mode),
+    "pread": lambda files, file, size, offset: file.pread(size, offset),
+    "pwrite": lambda files, file, data, offset: file.pwrite(data, offset),
+    "sendfile": lambda files, file, source, offset, count: file.take(files.at(source), offset, count),
+}
+"""System calls whose first argument is a descriptor."""
+_UNKNOWN = ("fchmod", "pread", "pwrite")
+"""Those of them that pyfakefs leaves to the real disk."""
+
+
 class Hooks:
     """Replaces methods of pyfakefs while open. Knows where they are; must not know what an effect is.
 
@@ -33,7 +52,6 @@ class Hooks:
 
     def __init__(self, disk: FakeDisk) -> None:
         self._disk = disk
-        self._moved: tuple[str, str] | None = None
 
     def open(self, patches: Patches) -> None:
         """Listen until `patches` is closed."""
@@ -41,24 +59,30 @@ class Hooks:
             (FakeDirectory, "add_entry", self._add),
             (FakeDirectory, "remove_entry", self._remove),
             (FakeFilesystem, "rename", self._rename),
-            (FakeFilesystem, "_do_rename", self._do_rename),
+            (FakeFilesystem, "create_file_internally", self._create),
+            (FakeFilesystem, "create_link", self._link),
+            (FakeFilesystem, "create_symlink", self._refusing(lookup.make)),
+            (FakeFilesystem, "makedir", self._refusing(lookup.make)),
+            (FakeFilesystem, "rmdir", self._refusing(lookup.remove_directory)),
             (FakeFilesystem, "chmod", self._touch("chmod")),
             (FakeFilesystem, "utime", self._touch("utime")),
             (FakeFilesystem, "stat", self._look),
-            (FakeFile, "set_initial_contents", self._contents),
-            (FakeFile, "size", self._size),
-            (FakeFileWrapper, "flush", self._flush),
-            (FakeFileWrapper, "tell", self._tell),
             (fake_open.FakeFileOpen, "call", self._open),
             (fake_os.FakeOsModule, "open", self._os_open),
+            (fake_os.FakeOsModule, "makedirs", self._makedirs),
+            (fake_pathlib.FakePath, "touch", self._touch_path),
+            (fake_os.FakeOsModule, "truncate", self._truncate),
             (fake_os.FakeOsModule, "fsync", self._sync),
             (fake_os.FakeOsModule, "fdatasync", self._sync),
+            *((fake_os.FakeOsModule, name, self._call(name)) for name in _CALLS),
             *(
                 (fake_path.FakePathModule, f"get{what}", self._look)
                 for what in ("size", "mtime", "atime", "ctime")
             ),
         ):
-            patches.put(owner, name, make(vars(owner)[name]))
+            patches.put(owner, name, make(vars(owner).get(name) if name in _UNKNOWN else vars(owner)[name]))
+        # So that shutil copies with sendfile(2), where it does: in one write, not in several.
+        patches.put(FakeShutilModule, "use_sendfile", False)
         for name in _PURE:
             patches.put(FakeFilesystem, name, _remembered(vars(FakeFilesystem)[name]))
 
@@ -77,9 +101,9 @@ class Hooks:
         disk = self._disk
 
         def remove_entry(directory: Any, name: Any, recursive: bool = True) -> None:
-            mine = disk.mine(directory.filesystem)
-            obj = directory._entries.get(os.fsdecode(name)) if mine else None
-            path = None if obj is None else disk.tree.path(obj)
+            text = os.fsdecode(name)
+            obj = directory._entries.get(text) if disk.mine(directory.filesystem) else None
+            path = None if obj is None else f"{disk.tree.path(directory) or ''}/{text}".replace("//", "/")
             original(directory, name, recursive)
             if obj is not None:
                 disk.removed(path, obj)
@@ -89,96 +113,114 @@ class Hooks:
     def _rename(self, original: Any) -> Any:
         disk = self._disk
 
-        def rename(fs: Any, *args: Any, **kwargs: Any) -> None:
+        def rename(fs: Any, old: Any, new: Any, *args: Any, **kwargs: Any) -> None:
             if not disk.mine(fs):
-                original(fs, *args, **kwargs)
+                original(fs, old, new, *args, **kwargs)
                 return
+            source, target = lookup.rename(fs, old, new)
             disk.recording = False  # the removal of the old file and the moves are one effect
-            self._moved = None
             try:
-                original(fs, *args, **kwargs)
+                original(fs, old, new, *args, **kwargs)
             finally:
                 disk.recording = True
-            if self._moved is not None:
-                disk.renamed(*self._moved)
+            disk.renamed(source.path, target.path, target.obj)
 
         return rename
 
-    def _do_rename(self, original: Any) -> Any:
-        tree = self._disk.tree
-
-        def do_rename(fs: Any, old_dir: Any, old_name: Any, new_dir: Any, new_name: Any) -> None:
-            obj = old_dir.get_entry(old_name)
-            source = tree.path(obj)
-            original(fs, old_dir, old_name, new_dir, new_name)
-            target = tree.path(obj)
-            if source is not None and target is not None and source != target:
-                self._moved = (source, target)
-
-        return do_rename
-
-    # -- contents -------------------------------------------------------------------------------------
-    def _contents(self, original: Any) -> Any:
+    def _link(self, original: Any) -> Any:
         disk = self._disk
 
-        def set_initial_contents(obj: Any, contents: Any) -> bool:
-            old = obj._byte_contents
-            changed: bool = original(obj, contents)
-            if disk.mine(obj.filesystem):
-                disk.written(obj, old)
-            return changed
+        def create_link(fs: Any, old: Any, new: Any, *args: Any, **kwargs: Any) -> Any:
+            if not disk.mine(fs):
+                return original(fs, old, new, *args, **kwargs)
+            lookup.link(fs, old, new)
+            # link(2) follows no link; pyfakefs, told so, follows none on the way to the new name either.
+            new = lookup.look_up(fs, new).path
+            return original(fs, old, new, follow_symlinks=False, create_missing_dirs=False)
 
-        return set_initial_contents
+        return create_link
 
-    def _size(self, original: property) -> property:
+    def _refusing(self, refuse: Callable[[Any, Any], None]) -> Callable[[Any], Any]:
         disk = self._disk
 
-        def set_size(obj: Any, size: int) -> None:
-            old = obj._byte_contents
-            original.__set__(obj, size)
-            if disk.mine(obj.filesystem) and (old or b"") != (obj._byte_contents or b""):
-                disk.written(obj, old or b"")
+        def make(original: Any) -> Any:
+            def refusing(fs: Any, path: Any, *args: Any, **kwargs: Any) -> Any:
+                if disk.mine(fs):
+                    refuse(fs, path)
+                return original(fs, path, *args, **kwargs)
 
-        return property(original.fget, set_size)
+            return refusing
 
-    def _flush(self, original: Any) -> Any:
+        return make
+
+    def _create(self, original: Any) -> Any:
         disk = self._disk
 
-        def flush(wrapper: Any) -> None:
-            outer, disk.flushing = disk.flushing, True
+        def create(fs: Any, *args: Any, **kwargs: Any) -> Any:
+            if not disk.mine(fs):
+                return original(fs, *args, **kwargs)
+            disk.recording = False  # a link, or a file, and what is in it are one effect
             try:
-                original(wrapper)
+                obj = original(fs, *args, **kwargs)
             finally:
-                disk.flushing = outer
+                disk.recording = True
+            disk.added(obj)
+            return obj
 
-        return flush
+        return create
+
+    def _makedirs(self, original: Any) -> Any:
+        disk = self._disk
+
+        def makedirs(os_module: Any, name: Any, mode: int = 0o777, exist_ok: bool = False) -> None:
+            if disk.mine(os_module.filesystem):
+                _make_directories(os_module, name, mode, exist_ok)
+            else:
+                original(os_module, name, mode, exist_ok)
+
+        return makedirs
+
+    def _touch_path(self, original: Any) -> Any:
+        disk = self._disk
+
+        def touch(path: Any, mode: int = 0o666, exist_ok: bool = True) -> None:
+            if not disk.mine(path.filesystem):
+                original(path, mode, exist_ok)
+                return
+            os_module = fake_os.FakeOsModule(disk.fs)
+            if exist_ok:
+                with suppress(OSError):
+                    os_module.utime(str(path))
+                    return
+            flags = os.O_CREAT | os.O_WRONLY | (0 if exist_ok else os.O_EXCL)
+            os_module.close(os_module.open(str(path), flags, mode))
+
+        return touch
 
     # -- opening --------------------------------------------------------------------------------------
     def _open(self, original: Any) -> Any:
         disk = self._disk
 
-        def call(opener: Any, file_: Any, *args: Any, **kwargs: Any) -> Any:
-            if not disk.mine(opener.filesystem):
-                return original(opener, file_, *args, **kwargs)
-            if isinstance(file_, int):
-                # A descriptor was opened, and emptied or not, by os.open; pyfakefs would empty it for "w".
-                mode, *rest = args or (kwargs.pop("mode", "r"),)
-                mode = str(mode).replace("w", "r+").replace("++", "+")
-                handle = original(opener, file_, mode, *rest, **kwargs)
-            elif _is_foreign(kwargs.get("opener")):
-                handle = original(opener, file_, *args, **kwargs)
-            else:
-                if str(args[0] if args else kwargs.get("mode", "r")).startswith("r"):
+        def call(
+            this: Any, file_: Any, mode: str = "r", buffering: int = -1, encoding: Any = None,
+            errors: Any = None, newline: Any = None, closefd: bool = True, opener: Any = None, **more: Any,
+        ) -> Any:  # fmt: skip
+            given = (buffering, encoding, errors, newline, closefd)
+            if not disk.mine(this.filesystem) or this.raw_io or not _is_plain(disk, file_):
+                return original(this, file_, mode, *given, opener, **more)
+            flags = lookup.flags_of(mode, {"encoding": encoding, "errors": errors, "newline": newline})
+            number = file_
+            if _is_foreign(opener):
+                number = opener(file_, flags)
+            elif not isinstance(file_, int):
+                if not closefd:
+                    raise ValueError("Cannot use closefd=False with file name")
+                if mode.startswith("r"):
                     disk.observe(file_)
-                handle = self._opening(
-                    lambda: original(opener, file_, *args, **kwargs), lambda handle: handle
-                )
-            if isinstance(handle, FakeFileWrapper):
-                # CPython closes, and so flushes, a file object when nothing refers to it any more; the table
-                # of open files must then not refer to it either.
-                files: Any = disk.fs.open_files[handle.filedes or 0]
-                files[files.index(handle)] = weakref.proxy(handle)
-            return handle
+                lookup.open_(disk.fs, file_, flags)
+                letters = "".join(letter for letter in mode if letter in "rwax+")
+                number = self._opening(lambda: original(this, file_, letters + "b").filedes, file_, flags)
+            return disk.files.object(number, file_, mode, *given)
 
         return call
 
@@ -186,35 +228,74 @@ class Hooks:
         disk = self._disk
 
         def os_open(os_module: Any, path: Any, flags: int, mode: int = 0o777, **kwargs: Any) -> int:
+            fs = disk.fs
             if not disk.mine(os_module.filesystem):
                 return int(original(os_module, path, flags, mode, **kwargs))
-            mode &= ~disk.fs.umask  # pyfakefs would keep what the mask takes away
-            opening = functools.partial(original, os_module, path, flags, mode, **kwargs)
-            return int(self._opening(opening, disk.fs.get_open_file))
+            where = os_module._path_with_dir_fd(path, os_module.open, kwargs.get("dir_fd"))
+            if flags & _TMPFILE == _TMPFILE:
+                fs.confirmdir(where)
+                nameless = FakeFile("(no name)", stat.S_IFREG | mode & ~fs.umask, filesystem=fs)
+                number = fs.add_open_file(nameless)  # type: ignore[arg-type]
+                return disk.files.descriptor(nameless, "", flags, number)
+            found = lookup.open_(fs, where, flags)
+            # pyfakefs would keep what the mask takes away, and set the mode of what is there already.
+            mode = mode & ~fs.umask if found.obj is None else stat.S_IMODE(found.obj.st_mode)
+            return self._opening(lambda: int(original(os_module, where, flags, mode)), where, flags)
 
         return os_open
 
-    def _opening(self, opening: Callable[[], Any], wrapper_of: Callable[[Any], Any]) -> Any:
-        self._disk.recording = False
+    def _opening(self, opening: Callable[[], int], path: Any, flags: int) -> int:
+        """Let pyfakefs open a file by its path, and put an open file of ours in the place of its own."""
+        disk = self._disk
+        disk.recording = False
         try:
-            opened = opening()
+            number = opening()
         finally:
-            self._disk.recording = True
-        self._disk.opened(wrapper_of(opened))
-        return opened
+            disk.recording = True
+        wrapper: Any = disk.fs.get_open_file(number)
+        if isinstance(wrapper, FakeFileWrapper):
+            name = os.fsdecode(disk.fs.resolve_path(make_string_path(path)))
+            disk.files.descriptor(wrapper.file_object, name, flags, number)
+            file = disk.files.at(number)
+            assert file is not None
+            disk.opened(file)
+        return number
 
-    # -- looking, syncing, touching -------------------------------------------------------------------
-    def _tell(self, original: Any) -> Any:
+    def _call(self, name: str) -> Callable[[Any], Any]:
+        """The system call `name` on a descriptor; on what is no file it stays pyfakefs' own."""
+        files, do = self._disk.files, _CALLS[name]
+
+        def make(original: Any) -> Any:
+            def call(os_module: Any, fd: Any, *args: Any, **kwargs: Any) -> Any:
+                file = files.at(fd) if os_module.filesystem is files.fs else None
+                if file is not None:
+                    return do(files, file, *args, **kwargs)
+                if original is None:
+                    return getattr(os_module.os_module, name)(fd, *args, **kwargs)
+                return original(os_module, fd, *args, **kwargs)
+
+            return call
+
+        return make
+
+    def _truncate(self, original: Any) -> Any:
         disk = self._disk
 
-        def tell(wrapper: Any) -> int:
-            if wrapper.open_modes.append and disk.mine(wrapper.filesystem):
-                path = disk.tree.path(wrapper.file_object)
-                disk.observed.update([] if path is None else [path])
-            return int(original(wrapper))
+        def truncate(os_module: Any, path: Any, length: int) -> None:
+            if not disk.mine(os_module.filesystem):
+                original(os_module, path, length)
+            elif isinstance(path, int):
+                os_module.ftruncate(path, length)
+            else:
+                number = os_module.open(path, os.O_WRONLY)
+                try:
+                    os_module.ftruncate(number, length)
+                finally:
+                    os_module.close(number)
 
-        return tell
+        return truncate
 
+    # -- looking, syncing, touching -------------------------------------------------------------------
     def _look(self, original: Any) -> Any:
         disk = self._disk
 
@@ -241,12 +322,40 @@ class Hooks:
         def make(original: Any) -> Any:
             def touch(fs: Any, path: Any, *args: Any, **kwargs: Any) -> None:
                 original(fs, path, *args, **kwargs)
-                if disk.mine(fs) and not isinstance(path, int):
-                    disk.touched(path, kind)
+                if disk.mine(fs):
+                    disk.touched(path, kind, kwargs.get("follow_symlinks", True))
 
             return touch
 
         return make
+
+
+def _make_directories(os_module: Any, name: Any, mode: int, exist_ok: bool) -> None:
+    """What `os.makedirs` does; pyfakefs makes each directory with one mode and then sets another.
+
+    Source: `os.makedirs` (Lib/os.py).
+    """
+    path = os_module.path
+    head, tail = path.split(name)
+    if not tail:
+        head, tail = path.split(head)
+    if head and tail and not path.exists(head):
+        with suppress(FileExistsError):
+            _make_directories(os_module, head, 0o777, exist_ok)
+        if os.fsdecode(tail) == ".":
+            return
+    try:
+        os_module.mkdir(name, mode)
+    except OSError:
+        if not exist_ok or not path.isdir(name):
+            raise
+
+
+def _is_plain(disk: FakeDisk, file: Any) -> bool:
+    """Whether `open` of a path or a descriptor is about a file, not a stream, a pipe or the null device."""
+    if isinstance(file, int):
+        return disk.files.at(file) is not None
+    return os.fsdecode(make_string_path(file)) != os.devnull
 
 
 def _is_foreign(opener: Any) -> bool:

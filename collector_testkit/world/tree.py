@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -49,7 +50,7 @@ class Tree:
         if stat.S_ISDIR(mode):
             return self.intern(Node.of("dir", b"", stat.S_IMODE(mode), 0))
         kind = "link" if stat.S_ISLNK(mode) else "file"
-        inode = obj.st_ino if obj.st_nlink > 1 and kind == "file" else 0
+        inode = obj.st_ino if obj.st_nlink > 1 else 0
         when = self._now_ns() if mtime_ns is None else mtime_ns
         return self.intern(Node.of(kind, obj._byte_contents or b"", stat.S_IMODE(mode), when, inode or 0))
 
@@ -67,16 +68,23 @@ class Tree:
                 return None
             names.append(name)
             obj = parent
-        return "/" + "/".join(reversed(names))
+        return "/" + "/".join(reversed(names)) if obj is self.fs.root else None
 
     def paths(self, obj: FakeFile) -> list[str]:
-        """All names of `obj`: several when it is hard-linked."""
-        if obj.st_nlink > 1:
-            linked = [p for p, node in self.current.items() if node.kind == "file" and self.object(p) is obj]
-            if linked:
-                return linked
-        path = self.path(obj)
-        return [] if path is None else [path]
+        """All names of `obj`, sorted: several when it is hard-linked."""
+        path = self.path(obj) if obj.st_nlink <= 1 or stat.S_ISDIR(obj.st_mode) else None
+        if path is not None:
+            return [path]
+        # pyfakefs knows one name of a file, which may be one that was removed.
+        return sorted(p for p, node in self.current.items() if node.kind != "dir" and self.object(p) is obj)
+
+    def left(self, obj: FakeFile) -> list[Change]:
+        """The names that are left to `obj` after it lost one, with what they lead to."""
+        paths = [] if stat.S_ISDIR(obj.st_mode) else self.paths(obj)
+        if len(paths) == 1:
+            directory, name = self._parent(paths[0])
+            obj.name, obj.parent_dir = name, weakref.ref(directory)  # type: ignore[assignment]
+        return [(path, self.node(obj, self.current[path].mtime_ns)) for path in paths]
 
     def object(self, path: str) -> FakeFile | None:
         """What the name `path` leads to, links not followed."""
