@@ -5,19 +5,22 @@ from __future__ import annotations
 import os
 import pickle
 import shutil
+import signal
+import socket
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from collector_testkit.errors import HarnessError, TestkitError
 from collector_testkit.history import Lifetime
 from collector_testkit.lifetime import Start
 from collector_testkit.program import Program
 from collector_testkit.real.comparison import Bench, Confirmation, Expected
-from collector_testkit.real.namespace import Layers
+from collector_testkit.real.namespace import Layers, told_of_parents_death
 from collector_testkit.real.process import Processes
 from collector_testkit.real.server import Server
 from collector_testkit.scenario import Scenario
@@ -25,16 +28,20 @@ from collector_testkit.scenario import Scenario
 __all__ = ["Confirmer"]
 
 
+_PATIENCE_S = 10.0  # with the server, in real seconds
+
+
 class _Os(NamedTuple):
     """Functions of the real `os`, out of reach of the fake one, which replaces names in modules."""
 
-    fork: Any = os.fork
+    fork: Any = getattr(os, "fork", None)  # Windows has none
     pipe: Any = os.pipe
     read: Any = os.read
     write: Any = os.write
     close: Any = os.close
     waitpid: Any = os.waitpid
     exit: Any = os._exit
+    kill: Any = os.kill
 
 
 _REAL = _Os()
@@ -46,6 +53,7 @@ class Confirmer:
     def __init__(self, scenario: Scenario, program: Program, is_program: Callable[[str], bool]) -> None:
         self._scenario, self._program, self._is_program = scenario, program, is_program
         self._pid: int | None = None
+        self._why_not = ""
         self._to = self._from = -1
 
     @staticmethod
@@ -58,16 +66,26 @@ class Confirmer:
         return None
 
     def __enter__(self) -> Confirmer:
-        """Fork the copy."""
+        """Fork the copy; where that fails, everything asked is not checked."""
         asked, self._to = _REAL.pipe()
         self._from, answered = _REAL.pipe()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # CPython 3.12 warns of threads at any fork
-            pid = _REAL.fork()
-        if pid == 0:
-            _REAL.close(self._to)
-            _REAL.close(self._from)
             try:
+                pid = _REAL.fork()
+            except OSError as problem:
+                self._why_not = (
+                    f"no process can be made ({problem.strerror}): allow more (ulimit -u), or end some"
+                )
+                for descriptor in (asked, self._to, self._from, answered):
+                    _REAL.close(descriptor)
+                return self
+        if pid == 0:
+            try:
+                signal.signal(signal.SIGTERM, _end)  # sent at the end, and by the kernel when the parent dies
+                told_of_parents_death(signal.SIGTERM)
+                _REAL.close(self._to)
+                _REAL.close(self._from)
                 self._serve(asked, answered)
             finally:
                 _REAL.exit(0)
@@ -77,10 +95,11 @@ class Confirmer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End the copy."""
+        """End the copy, which removes its files."""
         if self._pid is not None:
             _REAL.close(self._to)
             _REAL.close(self._from)
+            _REAL.kill(self._pid, signal.SIGTERM)
             _REAL.waitpid(self._pid, 0)
             self._pid = None
 
@@ -96,8 +115,13 @@ class Confirmer:
 
     # -- the two ends of the pipe -----------------------------------------------------------------------
     def _call(self, verb: str, given: Any) -> Confirmation:
-        _send(self._to, pickle.dumps((verb, given)))
-        answer = _receive(self._from)
+        if self._why_not:
+            return Confirmation("not-checked", (self._why_not,))
+        try:
+            _send(self._to, pickle.dumps((verb, given)))
+            answer = _receive(self._from)
+        except BrokenPipeError:
+            answer = b""
         if not answer:
             return Confirmation("not-checked", ("the process that runs real processes died",))
         told: Confirmation = pickle.loads(answer)
@@ -159,14 +183,59 @@ class Confirmer:
         self, lifetimes: Sequence[tuple[Start, Lifetime]], compare: Callable[[Bench], Confirmation]
     ) -> Confirmation:
         tops = _tops(lifetimes)
-        with tempfile.TemporaryDirectory(prefix="collector-testkit-", dir=_work_directory(tops)) as work:
-            layers, server = Layers(Path(work), tops), Server(self._scenario)
-            server.open()
-            try:
-                processes = Processes(self._scenario, self._program, self._is_program, layers, server.port)
-                return compare(Bench(processes, layers, server))
-            finally:
-                server.close()
+        with _work(tops) as work, _server(self._scenario) as server:
+            layers = Layers(Path(work), tops)
+            processes = Processes(self._scenario, self._program, self._is_program, layers, server.port)
+            return compare(Bench(processes, layers, server))
+
+
+def _end(number: int, frame: object) -> NoReturn:
+    signal.signal(number, signal.SIG_IGN)  # once is enough: the files are being removed
+    raise SystemExit
+
+
+def _work(tops: Sequence[str]) -> tempfile.TemporaryDirectory[str]:
+    """A temporary directory for the layers.
+
+    Raises:
+        HarnessError: there is no place for it.
+    """
+    try:
+        return tempfile.TemporaryDirectory(prefix="collector-testkit-", dir=_work_directory(tops))
+    except OSError as problem:
+        raise HarnessError(
+            "no temporary directory can be made",
+            value=problem.strerror or problem,
+            expected=f"a directory that can be written, outside of {', '.join(tops)}",
+            next_step="set TMPDIR to one",
+        ) from problem
+
+
+@contextmanager
+def _server(scenario: Scenario) -> Iterator[Server]:
+    """An open server.
+
+    Raises:
+        HarnessError: it gets no port.
+    """
+    server = None
+    try:
+        server = Server(scenario)
+        server.open()
+        socket.create_connection(("127.0.0.1", server.port), timeout=_PATIENCE_S).close()
+    except OSError as problem:
+        if server is not None:
+            server.close()
+        raise HarnessError(
+            "no server can be opened on 127.0.0.1",
+            value=problem.strerror or problem,
+            expected="a loopback interface that is up, with a free port",
+            next_step="bring it up (ip link set lo up), or end what takes the ports",
+        ) from problem
+    try:
+        yield server
+    finally:
+        server.close()
 
 
 def _tops(lifetimes: Sequence[tuple[Start, Lifetime]]) -> list[str]:

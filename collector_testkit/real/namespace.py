@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["Layers", "enter"]
+__all__ = ["Layers", "enter", "told_of_parents_death"]
 
 _NEWNS, _NEWUSER = 0x20000, 0x10000000
 _REC, _PRIVATE = 16384, 1 << 18
+_SET_PDEATHSIG, _SET_PTRACER = 1, 0x59616D61
 
 
 class Layers:
@@ -40,7 +42,7 @@ class Layers:
 
 
 def enter(layers: Layers) -> None:
-    """Give this process, which must have one thread, a view of its own.
+    """Give this process, which must have one thread, a view of its own; it dies with its parent.
 
     Raises:
         OSError: the kernel or the machine's policy does not allow it.
@@ -56,7 +58,13 @@ def enter(layers: Layers) -> None:
         Path("/proc/self/gid_map").write_text(f"0 {group} 1")
     _done(libc.mount(b"none", b"/", None, _REC | _PRIVATE, None), "make mounts private")
     layers.mount(libc)
-    libc.prctl(0x59616D61, ctypes.c_ulong(-1 & (2**64 - 1)), 0, 0, 0)  # PR_SET_PTRACER: a tracer may attach
+    libc.prctl(_SET_PTRACER, ctypes.c_ulong(-1 & (2**64 - 1)), 0, 0, 0)  # any tracer may attach
+    told_of_parents_death(signal.SIGKILL)  # not before: a new user namespace forgets it
+
+
+def told_of_parents_death(number: int) -> None:
+    """Have the kernel send this process a signal when the thread that made it ends. Source: prctl(2)."""
+    ctypes.CDLL(None, use_errno=True).prctl(_SET_PDEATHSIG, number, 0, 0, 0)
 
 
 def _done(status: int, what: str) -> None:

@@ -154,7 +154,10 @@ def _traced(pid: int, go: int, kill: KernelEffect | None) -> tuple[str, int]:
                 text = trace.read()
                 _, status = os.waitpid(pid, 0)
             except BaseException:
-                strace.kill()  # the process it watches is ended by the caller
+                trace.close()
+                os.kill(
+                    pid, signal.SIGKILL
+                )  # strace ends with it; killed itself, it may leave a process behind
                 raise
     return text, status
 

@@ -74,8 +74,8 @@ def test_names(run: Run) -> None:
         - words_of(run, option, plugins="")
     }
     assert added == {
-        "collector-replay", "collector-isolate", "collector-max-crashes", "collector-confirm", "collector-json", "collector-repro",
-        "collector_lab",
+        "collector-replay", "collector-isolate", "collector-max-crashes", "collector-confirm", "collector-json",
+        "collector-repro", "collector_lab",
     }  # fmt: skip
 
 
