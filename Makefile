@@ -38,6 +38,9 @@ test-real: .venv/.dev ## Publish to a real RabbitMQ; installed and started if no
 conformance: .venv/.dev ## Hold what is simulated against real processes, and renew the figures in docs/why-believe-it.md
 	$(BIN)/python tests/conformance/figures.py
 
+versions: ## Run what leans on other packages with the oldest and newest of them, on Python 3.10 and 3.13
+	$(PYTHON) tests/versions.py
+
 kills: .venv/.dev ## Kill a saving process 2,000 times and look at its state each time
 	COLLECTOR_KILLS=2000 $(BIN)/python -m pytest tests/quality/test_real_kills.py
 
@@ -58,7 +61,7 @@ wild: .venv-wild/.wild ## Check real collectors, and confirm each finding with r
 	.venv-wild/bin/python -m pytest tests/wild
 
 clean: ## Remove all environments, caches and reports
-	rm -rf .venv .venv-bench .venv-wild build dist *.egg-info
+	rm -rf .venv .venv-bench .venv-versions .venv-wild build dist *.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache collector-report.json
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
