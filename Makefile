@@ -8,7 +8,7 @@ BIN := .venv/bin
 DEMO := examples/wild/feediverse_scenario.py:scenario
 PIP := -m pip --disable-pip-version-check --quiet install
 
-.PHONY: help demo test test-real conformance kills lint bench bench-smoke wild clean
+.PHONY: help demo test test-real conformance versions kills lint bench bench-smoke wild clean
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:

@@ -16,6 +16,7 @@ from pathlib import Path
 import covering
 import exploring
 import plugin_start
+import real_world
 import recording
 import saving
 from tables import Section, as_markdown, as_text
@@ -29,6 +30,7 @@ BENCHMARKS: dict[str, Callable[[int], Section]] = {
     "covering": lambda rounds: covering.measure(20, rounds, chaos=True),
     "plugin": lambda rounds: plugin_start.measure(pairs=16 * rounds),
     "saving": lambda rounds: saving.measure(turns=12 * rounds),
+    "real": lambda rounds: real_world.measure(20, turns=8 * rounds),
 }
 SMOKE: dict[str, Callable[[int], Section]] = {
     "recording": lambda rounds: recording.measure(5, turns=3),
@@ -36,6 +38,7 @@ SMOKE: dict[str, Callable[[int], Section]] = {
     "covering": lambda rounds: covering.measure(5, 1, chaos=False),
     "plugin": lambda rounds: plugin_start.measure(pairs=2),
     "saving": lambda rounds: saving.measure(turns=40, cases=saving.CASES[:1]),
+    "real": lambda rounds: real_world.measure(5, turns=2),
 }
 INTRODUCTION = """# Benchmarks
 
