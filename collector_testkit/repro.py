@@ -185,9 +185,24 @@ def _data(scenario: Scenario, found: Violation, path: Path, records: Records) ->
 _TYPES = {"LIMIT": "Any", "CONFIG": "Any", "PUBLISH_ANSWER": "Any", "LIFETIMES": "list[Any]"}
 
 
+_NOTES = {
+    "LAW": "what is broken, in which words, and the record it is about (none: the program)",
+    "LIMIT": "the lifetimes that publish the record, or a number that the law is about",
+    "PROGRAM": "a file (none: an installed module), the module and the name in it; how it is run, and with what",
+    "FILES": "the disk before the first lifetime; the directories of which the collector sees a copy",
+    "SLEEPS": "whether it sleeps, which takes no time here",
+    "PUBLISH": "how it publishes, and what it gets in return",
+    "LIFETIMES": "for each lifetime the tick of the source, and where it is killed",
+    "FAILS": "which lifetimes end in an error",
+    "ANSWERS": "what the source answers, by tick",
+    "MESSAGES": "the records in each message",
+}
+
+
 def _assignment(name: str, value: Any) -> str:
+    note = f"# {_NOTES[name]}\n" if name in _NOTES else ""
     hint = f": {_TYPES[name]}" if name in _TYPES else ""
-    return f"{name}{hint} = {pprint.pformat(value, width=105, sort_dicts=False)}"
+    return f"{note}{name}{hint} = {pprint.pformat(value, width=105, sort_dicts=False)}"
 
 
 def _pairs(found: Violation) -> list[tuple[Step, Lifetime]]:

@@ -151,6 +151,15 @@ def enter(work: Path, tops: list[str]) -> None:
         done(LIBC.mount(b"overlay", top.encode(), b"overlay", 0, options.encode()), f"mount over {top}")
 
 
+def lies_on_overlay(place: str) -> bool:
+    """Whether a directory lies on an overlay itself, as in most containers, which takes no other on top."""
+    mounts = [
+        line.split()[1:3] for line in Path("/proc/self/mounts").read_text("utf-8", "replace").splitlines()
+    ]
+    above = [(where, kind) for where, kind in mounts if (place + "/").startswith(where.rstrip("/") + "/")]
+    return max(above, key=lambda mount: len(mount[0]), default=("", ""))[1] == "overlay"
+
+
 def done(status: int, what: str) -> None:
     """Raise what the kernel says of a failed call."""
     if status != 0:

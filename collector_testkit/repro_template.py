@@ -14,7 +14,6 @@ import json
 import os
 import platform
 import re
-import shutil
 import signal
 import socket
 import sys
@@ -32,6 +31,7 @@ from collector_testkit.repro_linux import (
     Absence,
     enter,
     every_class,
+    lies_on_overlay,
     load,
     reroute,
     stop_until_watched,
@@ -182,7 +182,8 @@ def work_directory() -> str | None:
     """A writable directory outside of those that are copied."""
     places = [tempfile.gettempdir(), "/dev/shm", "/var/tmp"]
     free = [place for place in places if not (place + "/").startswith(tuple(top + "/" for top in TOPS))]
-    return next((place for place in free if os.access(place, os.W_OK)), None)
+    usable = [place for place in free if os.access(place, os.W_OK)]
+    return next(iter(sorted(usable, key=lies_on_overlay)), None)
 
 
 def lay_out(work: Path) -> None:

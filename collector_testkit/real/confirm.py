@@ -20,7 +20,7 @@ from collector_testkit.history import Lifetime
 from collector_testkit.lifetime import Start
 from collector_testkit.program import Program
 from collector_testkit.real.comparison import Bench, Confirmation, Expected
-from collector_testkit.real.namespace import Layers, told_of_parents_death
+from collector_testkit.real.namespace import Layers, lies_on_overlay, told_of_parents_death
 from collector_testkit.real.process import Processes
 from collector_testkit.real.server import Server
 from collector_testkit.scenario import Scenario
@@ -264,7 +264,8 @@ def _work_directory(tops: Sequence[str]) -> str | None:
     """Where the layers may lie: below none of the directories that they are laid over. `None`: the default."""
     places = (tempfile.gettempdir(), "/dev/shm", "/var/tmp", os.path.expanduser("~"))
     free = [place for place in places if not (place + "/").startswith(tuple(top + "/" for top in tops))]
-    return next((place for place in free if os.access(place, os.W_OK)), None)
+    usable = [place for place in free if os.access(place, os.W_OK)]
+    return next(iter(sorted(usable, key=lies_on_overlay)), None)
 
 
 def _send(descriptor: int, payload: bytes) -> None:

@@ -11,7 +11,7 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["Layers", "enter", "told_of_parents_death"]
+__all__ = ["Layers", "enter", "lies_on_overlay", "told_of_parents_death"]
 
 _NEWNS, _NEWUSER = 0x20000, 0x10000000
 _REC, _PRIVATE = 16384, 1 << 18
@@ -60,6 +60,18 @@ def enter(layers: Layers) -> None:
     layers.mount(libc)
     libc.prctl(_SET_PTRACER, ctypes.c_ulong(-1 & (2**64 - 1)), 0, 0, 0)  # any tracer may attach
     told_of_parents_death(signal.SIGKILL)  # not before: a new user namespace forgets it
+
+
+def lies_on_overlay(place: str) -> bool:
+    """Whether a directory lies on an overlay itself, as in most containers, which takes no other on top.
+
+    Source: the kernel's documentation of overlayfs, "upper and lower".
+    """
+    mounts = [
+        line.split()[1:3] for line in Path("/proc/self/mounts").read_text("utf-8", "replace").splitlines()
+    ]
+    above = [(where, kind) for where, kind in mounts if (place + "/").startswith(where.rstrip("/") + "/")]
+    return max(above, key=lambda mount: len(mount[0]), default=("", ""))[1] == "overlay"
 
 
 def told_of_parents_death(number: int) -> None:
