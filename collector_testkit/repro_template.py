@@ -389,11 +389,7 @@ def serving() -> Iterator[Outside]:
 
 
 if __name__ == "__main__":
-    if (
-        not sys.platform.startswith("linux")
-        or platform.machine() not in CALLS
-        or shutil.which("true") is None
-    ):
+    if not sys.platform.startswith("linux") or platform.machine() not in CALLS:
         print(f"this runs on Linux on {' or '.join(CALLS)}; this is {sys.platform} on {platform.machine()}")
         sys.exit(2)
     sys.exit(main())
