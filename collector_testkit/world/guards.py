@@ -6,8 +6,10 @@ import errno
 import importlib
 import os
 import signal
+import socket
 import subprocess
 import sys
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from collector_testkit.world.patches import Patches
@@ -101,7 +103,8 @@ class Guards:
         """Refuse what an audit event tells, if it leaves the simulated world."""
         known = _WAYS.get(event)
         if known is not None:
-            raise self.refuse(known[0], f"{event}{_short(args)}", known[1])
+            shown = [arg for arg in args if not isinstance(arg, socket.socket)]
+            raise self.refuse(known[0], f"{event}{_short(shown)}", known[1])
         if event == "open":
             path, mode, flags = args
             if isinstance(path, int) or not (_writes(mode, flags)) or str(path).startswith("/dev/"):
@@ -150,8 +153,9 @@ def _writes(mode: Any, flags: Any) -> bool:
     return bool((flags or 0) & _WRITE)
 
 
-def _short(args: tuple[Any, ...]) -> str:
-    text = "(" + ", ".join(repr(arg) for arg in args) + ")"
+def _short(args: Iterable[Any]) -> str:
+    given = (os.fsdecode(arg) if isinstance(arg, bytes) else arg for arg in args)
+    text = "(" + ", ".join(repr(arg) for arg in given) + ")"
     return text if len(text) <= 120 else text[:117] + "..."
 
 

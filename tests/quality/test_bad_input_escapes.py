@@ -70,7 +70,7 @@ ESCAPES = {
     "subprocess": Escape(lambda: subprocess.run(["true"], check=True), "another process", "subprocess.Popen(['true']"),
     "output": Escape(lambda: subprocess.check_output(["date"]), "another process", "subprocess.Popen(['date']"),
     "popen": Escape(lambda: os.popen("date"), "another process", "subprocess.Popen('date'"),
-    "system": Escape(lambda: os.system("true"), "another process", "os.system(b'true')"),
+    "system": Escape(lambda: os.system("true"), "another process", "os.system('true')"),
     "exec": Escape(lambda: os.execv("/nowhere/a", ["a"]), "another process", "os.exec('/nowhere/a'"),
     "spawn": Escape(lambda: os.posix_spawn("/bin/true", ["true"], {}), "another process", "os.posix_spawn("),
     "kill": Escape(lambda: os.kill(2**30, signal.SIGTERM), "another process", f"os.kill({2**30}, "),
