@@ -34,7 +34,7 @@ FILES = [
     ("write", SLOTS, SIZES, SEEDS),
     ("write", SLOTS, SMALL, SEEDS),
     ("write", SLOTS, SMALL, SEEDS),
-    ("writelines", SLOTS, st.lists(SMALL, max_size=4)),
+    ("writelines", SLOTS, st.lists(SMALL, max_size=4).map(tuple)),
     ("print", SLOTS, SMALL),
     ("json_dump", SLOTS, st.sampled_from([0, 3, 900])),
     ("pickle_dump", SLOTS, SIZES),

@@ -154,7 +154,7 @@ class Function:
         del self.files[slot]
 
     def hold(self, slot):
-        if not HELD and not hasattr(self.files[slot], "delete"):
+        if not HELD and not isinstance(self.files[slot], tempfile._TemporaryFileWrapper):
             HELD.append(self.files.pop(slot))
 
     # -- descriptors ------------------------------------------------------------------------------------
@@ -281,6 +281,8 @@ class Function:
         shutil.copy(self.at(old), self.at(new))
 
     def move(self, old, new):
+        if os.path.isdir(self.at(old)) and not os.path.islink(self.at(old)):
+            raise KeyError(old)  # where rename(2) refuses, shutil copies a tree and removes it
         shutil.move(self.at(old), self.at(new))
 
 

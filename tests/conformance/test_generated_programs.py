@@ -14,6 +14,8 @@ Where the two differ, and what no program is drawn for:
   simulation closes them in the order in which they were opened. A program holds one.
 - A temporary file that deletes itself, held until the interpreter ends, is not deleted by a simulated end: no `__del__`
   runs there but that of an open file.
+- A whole tree is copied and removed (shutil.copytree, rmtree, move of a directory across a refused rename) in the order
+  of a directory's listing, by descriptors of directories in life, by paths in the simulation.
 - A directory's own descriptor can be synced, and no more: what reading or seeking it gives is not simulated.
 - The size of a directory, and the order in which it lists its names, are those of no file system.
 - What a user without rights is refused: every drawn mode leaves the owner all that the program needs.
