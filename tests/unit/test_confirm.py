@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -86,11 +87,19 @@ def test_a_counterexample_is_reported_all_the_same(path_with: Callable[..., None
 def test_a_real_world_that_is_not_there_promises_nothing(path_with: Callable[..., None]) -> None:
     """A check in the real world without strace is not measured, and says what to install or to leave out."""
     path_with()
-    result = check(SCENARIO, world="real")
+    result = check(replace(SCENARIO, guarantee="at-least-once"), world="real")
     assert (result.verdict, result.real) == ("not-measured", None)
     assert result.problem is not None
     assert result.problem.value == Confirmer.missing()
     assert "leave --world out" in result.problem.next_step
+
+
+def test_what_was_found_stays_found(path_with: Callable[..., None]) -> None:
+    """What the simulated world shows to be broken is broken, whether or not a real one can be asked."""
+    path_with()
+    result = check(SCENARIO, world="real")
+    assert (result.verdict, result.real) == ("broken", None)
+    assert result.problem is not None
 
 
 def test_an_unknown_world() -> None:
