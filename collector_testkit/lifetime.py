@@ -145,7 +145,7 @@ def _leave(world: World, at_exit: list[Any]) -> None:
         except Exception as problem:  # the interpreter says so and goes on
             print(f"Exception ignored in atexit callback: {problem!r}", file=sys.stderr)
     logging.shutdown()
-    gc.collect(0)
+    gc.collect(1)  # what this lifetime made: all generations would take longer than the lifetime
     world.disk.end()
 
 
