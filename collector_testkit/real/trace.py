@@ -51,25 +51,21 @@ def effects_of(
 
     `exists` tells which files there were before; `watched` which paths belong to the world.
     """
-    known: dict[str, bool] = {}
-
-    def there(path: str) -> bool:
-        return known[path] if path in known else exists(path)
-
+    names = _Names(exists)
     found: list[KernelEffect] = []
     counts: Counter[str] = Counter()
     for name, arguments, result, opened in _calls(trace):
         counts[name] += 1
         if result is not None and (result < 0 or (result == 0 and name in _COPIES)):
             continue
-        effect = _effect(name, arguments, opened, there)
+        effect = _effect(name, arguments, opened, names.there)
         if effect is None:
             continue
         kind, target = effect
         if kind in _SENT.values():
             found.append(KernelEffect(kind, target, name, counts[name]))
         elif watched(target):
-            _remember(known, kind, target, arguments)
+            names.follow(kind, target, arguments)
             found.append(KernelEffect(kind, target, name, counts[name]))
     return found
 
@@ -142,13 +138,34 @@ def _opened(name: str, flags: str, path: str, there: Callable[[str], bool]) -> t
     return ("truncate", path) if name == "creat" or "O_TRUNC" in flags else None
 
 
-def _remember(known: dict[str, bool], kind: str, target: str, arguments: str) -> None:
-    if kind in ("unlink", "rmdir"):
-        known[target] = False
-    elif kind in ("create", "mkdir", "link", "rename"):
-        known[target] = True
-        if kind == "rename":
-            known[_paths_of(arguments)[0]] = False
+class _Names:
+    """Which names there are while a process works; those below a directory move with it."""
+
+    def __init__(self, exists: Callable[[str], bool]) -> None:
+        self._exists = exists
+        self._done: list[tuple[str | None, str]] = []  # the name that became another; None: one that was made
+        self._gone = "\0"  # what nothing is called
+
+    def follow(self, kind: str, target: str, arguments: str) -> None:
+        """Take down an effect."""
+        if kind in ("unlink", "rmdir"):
+            self._done.append((target, self._gone))
+        elif kind in ("create", "mkdir", "link"):
+            self._done.append((None, target))
+        elif kind == "rename" and _paths_of(arguments)[0] != target:
+            self._done.append((_paths_of(arguments)[0], target))
+
+    def there(self, path: str) -> bool:
+        """Whether `path` is there now: what it was called before is looked for, the last change first."""
+        for old, new in reversed(self._done):
+            if old is None:
+                if path == new:
+                    return True
+            elif path == new or path.startswith(new + "/"):
+                path = old + path[len(new) :]
+            elif path == old or path.startswith(old + "/"):
+                return False
+        return self._exists(path)
 
 
 def _path_of(arguments: str) -> str | None:
