@@ -53,3 +53,12 @@ def test_scripts_for_the_maintainer(checked, tmp_path):
     assert sorted(path.parent.name for path in tmp_path.glob("*/ISSUE.md")) == [
         "nothing-lost", "resend-bound", "state-loadable",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("place", sorted({place for place, _, _ in FOUND if place.endswith(":scenario")}))
+def test_every_world_for_real(place):
+    """Real processes, from every world that was found and killed at every crash point, do what was simulated."""
+    result = check(load(f"{WILD / place}"), world="real")
+    assert result.real is not None, result.problem
+    assert result.real.outcome == "confirmed"
+    assert result.real.lifetimes >= result.worlds
