@@ -104,7 +104,7 @@ class OpenFile:
 
     def write(self, data: Any) -> int:
         """write(2)."""
-        if self.flags & os.O_APPEND:
+        if self.can_write and self.flags & os.O_APPEND:
             self.position = len(self.data)
         size = self.pwrite(data, self.position)
         self.position += size

@@ -120,7 +120,8 @@ class Hooks:
             source, target = lookup.rename(fs, old, new)
             disk.recording = False  # the removal of the old file and the moves are one effect
             try:
-                original(fs, old, new, *args, **kwargs)
+                # Without links on the way, of which pyfakefs follows not all.
+                original(fs, source.path, target.path, *args, **kwargs)
             finally:
                 disk.recording = True
             disk.renamed(source.path, target.path, target.obj)

@@ -99,10 +99,10 @@ def rename(fs: FakeFilesystem, old: Any, new: Any) -> tuple[Found, Found]:
 
 def link(fs: FakeFilesystem, old: Any, new: Any) -> None:
     """Refuse what link(2) refuses; it follows no link at the end of `old`."""
-    source, target = look_up(fs, old), look_up(fs, new)
+    source = look_up(fs, old)
     if source.obj is None:
         _refuse(errno.ENOENT, old)
-    if target.obj is not None:
+    if look_up(fs, new).obj is not None:
         _refuse(errno.EEXIST, old)
     if _is_directory(source.obj):
         _refuse(errno.EPERM, old)
