@@ -70,7 +70,7 @@ PATHS = [
     ("rename", NAMES, NAMES),
     ("replace", NAMES, NAMES),
     ("link", NAMES, NAMES),
-    ("symlink", st.sampled_from(["a", "c", "d", "d/a", "d/../b", "s"]), NAMES),
+    ("symlink", st.sampled_from(["a", "c", "d", "d/a", "s"]), NAMES),
     ("unlink", NAMES),
     ("mkdir", st.sampled_from(["a", "c", "d/b", "d/g", "e", "e/f", "n"]), st.sampled_from([0o777, 0o700])),
     ("makedirs", st.sampled_from(["e", "e/f", "e/f/g", "d/g", "a/b"]), BOOLS),
