@@ -196,15 +196,15 @@ def test_times_of_files_follow_the_clock():
 
 def test_worlds_share_what_files_hold():
     """A large file costs its size once, not once for each world."""
-    size = 4 * 2**20
+    size = 3 * 2**20
     tracemalloc.start()
     try:
-        rows = [{"id": number} for number in range(5)]
+        rows = [{"id": number} for number in range(4)]
         result = check(collect, files={"/srv/big": bytes(size)}, feeds=[kit.Feed(URL, ticks=[rows])])
         assert tracemalloc.get_traced_memory()[1] < 5 * size
     finally:
         tracemalloc.stop()
-    assert result.worlds > 10
+    assert result.worlds > 8
 
 
 def test_one_fake_disk_serves_a_whole_exploration():
@@ -347,7 +347,7 @@ def test_a_fake_disk_around_a_check_is_no_trouble():
         assert check(collect).verdict == "holds"
 
 
-@settings(max_examples=5, deadline=None, database=None)
+@settings(max_examples=3, deadline=None, database=None)
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=3, unique=True))
 def test_each_example_has_a_lab_of_its_own(identities):
     """With Hypothesis, each example makes its own lab, so none sees what another left."""

@@ -36,9 +36,11 @@ class Drawing(Collector):
 SCENARIOS = {
     "broken": kit.Scenario(program=Collector, feeds=[kit.Feed(URL, ticks=[ROWS[:1], ROWS])]),
     "draws": kit.Scenario(
-        program=Drawing, feeds=[kit.Feed(URL, ticks=[ROWS])], limits=kit.Limits(crashes_max=1)
+        program=Drawing,
+        feeds=[kit.Feed(URL, ticks=[ROWS[:1]])],
+        limits=kit.Limits(crashes_max=1),
+        isolate=True,
     ),
-    "isolated": kit.Scenario(program=Collector, feeds=[kit.Feed(URL, ticks=[ROWS])], isolate=True),
 }
 
 

@@ -87,7 +87,7 @@ def test_memory_that_outlives_a_lifetime_is_named(program):
 @each_memory
 def test_an_isolated_check_sees_fresh_memory(program):
     """With every lifetime in a process of its own, the same collector is judged as in life."""
-    result = check(program, isolate=True)
+    result = check(program, isolate=True, feeds=[kit.Feed(URL, ticks=[ROWS[:1]])])
     right = program in (GlobalCollector, CachedCollector)
     assert result.verdict == ("holds" if right else "broken")
     assert right or "no-duplicates" in [violation.law for violation in result.violations]
