@@ -80,11 +80,28 @@ class Hooks:
                 for what in ("size", "mtime", "atime", "ctime")
             ),
         ):
-            patches.put(owner, name, make(vars(owner).get(name) if name in _UNKNOWN else vars(owner)[name]))
+            original = vars(owner).get(name) if name in _UNKNOWN else vars(owner)[name]
+            patches.put(owner, name, make(original))
+            self._reach(patches, original, name)
         # So that shutil copies with sendfile(2), where it does: in one write, not in several.
         patches.put(FakeShutilModule, "use_sendfile", False)
         for name in _PURE:
             patches.put(FakeFilesystem, name, _remembered(vars(FakeFilesystem)[name]))
+
+    def _reach(self, patches: Patches, original: Any, name: str) -> None:
+        """Reach pathlib of CPython 3.10, where pyfakefs holds methods of the file system by themselves."""
+        for alias, held in list(vars(getattr(fake_pathlib, "_FakeAccessor", Hooks)).items()):
+            bound = held.__func__ if isinstance(held, staticmethod) else None
+            if bound is not None and getattr(bound, "__wrapped__", bound) is original:
+                patches.put(fake_pathlib._FakeAccessor, alias, staticmethod(self._by_name(name, bound)))
+
+    def _by_name(self, name: str, bound: Any) -> Any:
+        def call(path: Any, *args: Any, **kwargs: Any) -> Any:
+            if not self._disk.mine(path.filesystem):
+                return bound(path, *args, **kwargs)
+            return getattr(FakeFilesystem, name)(path.filesystem, str(path), *args, **kwargs)
+
+        return call
 
     # -- names ----------------------------------------------------------------------------------------
     def _add(self, original: Any) -> Any:
