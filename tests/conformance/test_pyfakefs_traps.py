@@ -98,9 +98,13 @@ def move_with_shutil(old, new):
     shutil.move(old, new)
 
 
+def move_with_pathlib(old, new):
+    Path(old).rename(new)
+
+
 @pytest.mark.parametrize(
     "move",
-    [move_with_rename, move_with_replace, move_with_shutil],
+    [move_with_rename, move_with_replace, move_with_shutil, move_with_pathlib],
     ids=lambda move: move.__name__,
 )
 def test_a_rename_is_one_effect(move):
