@@ -83,6 +83,7 @@ class Confirmer:
         if pid == 0:
             try:
                 signal.signal(signal.SIGTERM, _end)  # sent at the end, and by the kernel when the parent dies
+                signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends with the parent, and only once
                 told_of_parents_death(signal.SIGTERM)
                 _REAL.close(self._to)
                 _REAL.close(self._from)

@@ -107,6 +107,8 @@ class Processes:
     def _child(self, start: Start, ready: int, wait: int, tell: int) -> None:
         try:
             enter(self._layers)
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # as a program finds it
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os.chdir("/")
             os.umask(0o022)
             sys.dont_write_bytecode = True  # the next process would make fewer system calls
