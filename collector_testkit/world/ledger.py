@@ -11,7 +11,7 @@ from types import CodeType, FrameType, FunctionType
 from typing import Any
 
 from collector_testkit.effects import Change, Effect, Message, Span
-from collector_testkit.world.patches import Patches, classes_defining
+from collector_testkit.world.patches import Patches, classes
 
 __all__ = ["Ledger", "Stop"]
 
@@ -125,9 +125,11 @@ class Ledger:
     # -- spans ----------------------------------------------------------------------------------------
     def watch(self, patches: Patches) -> None:
         """Follow every `load_state` and `save_state` that a class or a module defines."""
+        everyone = list(classes())
         for verb in VERBS:
-            for owner in list(classes_defining(verb, lambda _: True)):
-                self._wrap(patches, owner, verb)
+            for owner in everyone:
+                if verb in vars(owner):
+                    self._wrap(patches, owner, verb)
             for module in list(sys.modules.values()):
                 function = getattr(module, "__dict__", {}).get(verb)
                 if isinstance(function, FunctionType) and not hasattr(function, "__wrapped__"):

@@ -9,7 +9,13 @@ from contextlib import ExitStack
 from types import ModuleType
 from typing import Any
 
-__all__ = ["Patches", "classes_defining"]
+__all__ = ["Patches", "classes", "classes_defining"]
+
+# What runs tests, and this kit, need the real ones.
+_TOOLS = {
+    "_pytest", "collector_testkit", "coverage", "execnet", "hypothesis", "pluggy", "pyfakefs", "pytest",
+    "time_machine", "xdist",
+}  # fmt: skip
 
 _STDLIB = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")})
 
@@ -54,11 +60,7 @@ class Patches(ExitStack):
 def _foreign_modules() -> Iterator[ModuleType]:
     for module in list(sys.modules.values()):
         path = getattr(module, "__file__", None)
-        if (
-            not isinstance(module, ModuleType)
-            or path is None
-            or module.__name__.startswith("collector_testkit")
-        ):
+        if not isinstance(module, ModuleType) or path is None or module.__name__.split(".")[0] in _TOOLS:
             continue
         if "site-packages" in path or not path.startswith(_STDLIB):
             yield module
@@ -66,6 +68,11 @@ def _foreign_modules() -> Iterator[ModuleType]:
 
 def classes_defining(name: str, wanted: Callable[[type], bool]) -> Iterator[type]:
     """Every living class whose body defines `name`."""
+    return (found for found in classes() if name in vars(found) and wanted(found))
+
+
+def classes() -> Iterator[type]:
+    """Every living class but `object`."""
     seen = {id(object)}  # not the classes: a metaclass may make them unhashable
     waiting: list[type] = [object]
     while waiting:
@@ -74,5 +81,4 @@ def classes_defining(name: str, wanted: Callable[[type], bool]) -> Iterator[type
             if id(found) not in seen:
                 seen.add(id(found))
                 waiting.append(found)
-                if name in vars(found) and wanted(found):
-                    yield found
+                yield found
