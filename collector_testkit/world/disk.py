@@ -103,8 +103,8 @@ class FakeDisk:
     def added(self, obj: FakeFile) -> None:
         """A name was added for `obj`."""
         path = self.tree.path(obj)
-        if path is None:
-            return
+        if path is None or is_lent(obj) or is_lent(self.tree.object(os.path.dirname(path))):
+            return  # pyfakefs reads the machine's own directories when they are first looked at
         if obj.st_nlink > 1 and not stat.S_ISDIR(obj.st_mode):
             paths = {*self.tree.paths(obj), path}
             self.observed.update(p for p in paths - {path} if p not in self._fresh)

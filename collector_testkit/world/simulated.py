@@ -124,7 +124,8 @@ class World:
             fs.makedirs(path, exist_ok=True)
         for real in _lent():
             if not fs.exists(real):
-                fs.add_real_directory(real, read_only=True, lazy_read=True)
+                with suppress(OSError):  # this machine has none of it
+                    fs.add_real_directory(real, read_only=True, lazy_read=True)
 
     @property
     def start(self) -> Disk:
@@ -182,4 +183,4 @@ def _lent() -> list[str]:
     wanted = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), "/usr/share/zoneinfo"}
     if "tzdata" in sys.modules:
         wanted.add(os.path.dirname(str(sys.modules["tzdata"].__file__)))
-    return sorted(path for path in wanted if os.path.isdir(path))
+    return sorted(wanted)
