@@ -15,8 +15,9 @@ __all__ = ["CONFIRM", "PUBLISH", "REQUEST", "SYSCALLS", "KernelEffect", "effects
 
 SYSCALLS = (
     "chmod", "copy_file_range", "creat", "fchmod", "fchmodat", "fdatasync", "fsync", "ftruncate", "link", "linkat",
-    "mkdir", "mkdirat", "open", "openat", "pwrite64", "rename", "renameat", "renameat2", "rmdir", "sendfile", "sendto",
-    "symlink", "symlinkat", "truncate", "unlink", "unlinkat", "utimensat", "write", "writev",
+    "mkdir", "mkdirat", "open", "openat", "pwrite64", "pwritev", "pwritev2", "rename", "renameat", "renameat2",
+    "rmdir", "sendfile", "sendto", "symlink", "symlinkat", "truncate", "unlink", "unlinkat", "utimensat", "write",
+    "writev",
 )  # fmt: skip
 PUBLISH = "POST /publish"
 """How a publish begins on the socket to the server."""
@@ -31,7 +32,7 @@ _OPENED = re.compile(r"^<([^>]*)>")
 _COPIES = ("copy_file_range", "sendfile")  # which copy nothing at the end of a file
 _ON_DESCRIPTORS = {
     "fchmod": "chmod", "fdatasync": "sync", "fsync": "sync", "ftruncate": "truncate", "pwrite64": "write",
-    "sendfile": "write", "write": "write", "writev": "write",
+    "pwritev": "write", "pwritev2": "write", "sendfile": "write", "write": "write", "writev": "write",
 }  # fmt: skip
 
 

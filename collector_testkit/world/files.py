@@ -21,6 +21,8 @@ __all__ = ["BLOCK_BYTES", "OpenFile", "OpenFiles", "RawFile", "Told"]
 
 BLOCK_BYTES = 4096
 """What st_blksize is on ext4, xfs, btrfs, tmpfs and overlayfs: CPython takes it for the size of a buffer."""
+_LOWEST_DESCRIPTOR = 1024
+"""Above those of this process: code in C that takes a number to the kernel gets EBADF, never a file of ours."""
 _ACCESS = os.O_RDONLY | os.O_WRONLY | os.O_RDWR
 
 
@@ -179,7 +181,7 @@ class OpenFiles:
         self.turn += 1
         self._objects = []
         self._files = weakref.WeakSet()
-        del self.fs.open_files[3:]
+        self.fs.open_files[3:] = [None] * (_LOWEST_DESCRIPTOR - 3)
         self.fs._free_fd_heap.clear()
 
     def __iter__(self) -> Iterator[OpenFile]:

@@ -21,6 +21,12 @@ _SIMPLE_WAY = (
 )
 _EXIT = "end with sys.exit(), an exception or a return"
 _FETCH = "fetch with requests, urllib or http.client"
+_IDENTITY = (
+    "initgroups", "setegid", "seteuid", "setgid", "setgroups", "setregid", "setresgid", "setresuid", "setreuid",
+    "setuid",
+)  # fmt: skip
+_SILENT = (*_IDENTITY, "_exit", "abort", "chroot", "mkfifo")
+"""Functions of `os` that leave the simulated world, and raise no audit event."""
 _WAYS = {
     "sqlite3.connect": ("an SQLite database", "keep the state in a file, or pass the store in and test it apart"),
     "sqlite3.connect/handle": ("an SQLite database", "keep the state in a file"),
@@ -34,6 +40,9 @@ _WAYS = {
     "os.forkpty": ("a forked process", _SIMPLE_WAY),
     "os._exit": ("an end without clean-up", _EXIT),
     "os.abort": ("an end without clean-up", _EXIT),
+    "os.mkfifo": ("a named pipe", "read and write plain files"),
+    "os.chroot": ("another root directory", _SIMPLE_WAY),
+    **dict.fromkeys((f"os.{name}" for name in _IDENTITY), ("another user or group", _SIMPLE_WAY)),
     "socket.connect": ("a real socket", _FETCH + ", or name the callable that publishes as Broker(call=...)"),
     "socket.sendto": ("a real socket", "name the callable that sends as Broker(call=...)"),
     "socket.sendmsg": ("a real socket", "name the callable that sends as Broker(call=...)"),
@@ -88,8 +97,10 @@ class Guards:
         # Before its audit event, it opens pipes, and in these pyfakefs recurses without end.
         popen = subprocess.Popen.__init__
         patches.put(subprocess.Popen, "__init__", self._watched("subprocess.Popen", popen))
-        for name in ("_exit", "abort"):
-            patches.everywhere(os, name, self._watched("os." + name, getattr(os, name)))
+        for name in _SILENT:
+            if hasattr(os, name):
+                patches.everywhere(os, name, self._watched("os." + name, getattr(os, name)))
+        patches.everywhere(os, "nice", self._nice(os.nice))
         patches.everywhere(os, "kill", self._kill(os.kill))
 
     def refuse(self, what: str, value: str, way_out: str) -> Refused:
@@ -128,6 +139,10 @@ class Guards:
             return original(*args, **kwargs)
 
         return refusing
+
+    def _nice(self, original: Any) -> Any:
+        """`os.nice`, which could not be taken back."""
+        return lambda increment: increment if self.active else original(increment)
 
     def _kill(self, original: Any) -> Any:
         """`os.kill` of a machine on which nothing but the program runs."""

@@ -28,19 +28,6 @@ _PURE = (
 
 
 _TMPFILE = getattr(os, "O_TMPFILE", -1)  # Linux has it
-_CALLS: dict[str, Callable[..., Any]] = {
-    "read": lambda files, file, size: file.read(size),
-    "write": lambda files, file, data: file.write(data),
-    "lseek": lambda files, file, offset, whence: file.seek(offset, whence),
-    "ftruncate": lambda files, file, length: file.truncate(length),
-    "fchmod": lambda files, file, mode: files.fs.chmod(file.filedes, mode),
-    "pread": lambda files, file, size, offset: file.pread(size, offset),
-    "pwrite": lambda files, file, data, offset: file.pwrite(data, offset),
-    "sendfile": lambda files, file, source, offset, count: file.take(files.at(source), offset, count),
-}
-"""System calls whose first argument is a descriptor."""
-_UNKNOWN = ("fchmod", "pread", "pwrite")
-"""Those of them that pyfakefs leaves to the real disk."""
 
 
 class Hooks:
@@ -74,13 +61,12 @@ class Hooks:
             (fake_os.FakeOsModule, "truncate", self._truncate),
             (fake_os.FakeOsModule, "fsync", self._sync),
             (fake_os.FakeOsModule, "fdatasync", self._sync),
-            *((fake_os.FakeOsModule, name, self._call(name)) for name in _CALLS),
             *(
                 (fake_path.FakePathModule, f"get{what}", self._look)
                 for what in ("size", "mtime", "atime", "ctime")
             ),
         ):
-            original = vars(owner).get(name) if name in _UNKNOWN else vars(owner)[name]
+            original = vars(owner)[name]
             patches.put(owner, name, make(original))
             self._reach(patches, original, name)
         # So that shutil copies with sendfile(2), where it does: in one write, not in several.
@@ -278,23 +264,6 @@ class Hooks:
             assert file is not None
             disk.opened(file)
         return number
-
-    def _call(self, name: str) -> Callable[[Any], Any]:
-        """The system call `name` on a descriptor; on what is no file it stays pyfakefs' own."""
-        files, do = self._disk.files, _CALLS[name]
-
-        def make(original: Any) -> Any:
-            def call(os_module: Any, fd: Any, *args: Any, **kwargs: Any) -> Any:
-                file = files.at(fd) if os_module.filesystem is files.fs else None
-                if file is not None:
-                    return do(files, file, *args, **kwargs)
-                if original is None:
-                    return getattr(os_module.os_module, name)(fd, *args, **kwargs)
-                return original(os_module, fd, *args, **kwargs)
-
-            return call
-
-        return make
 
     def _truncate(self, original: Any) -> Any:
         disk = self._disk

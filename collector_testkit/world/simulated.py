@@ -18,6 +18,7 @@ from collector_testkit.effects import Disk
 from collector_testkit.errors import TestkitError
 from collector_testkit.scenario import Scenario
 from collector_testkit.world.broker import FakeBroker
+from collector_testkit.world.calls import Calls
 from collector_testkit.world.clock import Clock
 from collector_testkit.world.disk import FakeDisk
 from collector_testkit.world.entropy import Entropy
@@ -102,6 +103,7 @@ class World:
         """Follow the disk, and refuse what would go past it."""
         self.guards.open(patches)
         Hooks(self.disk).open(patches)
+        Calls(self.disk.files, self.guards.refuse).open(patches)
         self.disk.tree.scan()
 
     def _new_fs(self, patches: Patches) -> FakeFilesystem:

@@ -15,7 +15,7 @@ CALLS = (
     "chdir", "chmod", "close", "creat", "dup", "dup2", "dup3", "fchmod", "fchmodat", "fchmodat2", "fcntl", "fdatasync",
     "fsync", "ftruncate", "link", "linkat", "lseek", "mkdir", "mkdirat", "open", "openat", "pwrite64", "read", "rename",
     "renameat", "renameat2", "rmdir", "sendfile", "symlink", "symlinkat", "truncate", "umask", "unlink", "unlinkat",
-    "utimensat", "write", "copy_file_range", "writev", "pwritev", "fallocate",
+    "utimensat", "write", "copy_file_range", "readv", "writev", "pwritev", "pwritev2", "fallocate",
 )  # fmt: skip
 _LINE = re.compile(r"^(\d+) +(\w+)\((.*)\) += (-?\d+)")
 _BEGUN, _ENDED = " <unfinished ...>", " resumed>"
@@ -181,6 +181,28 @@ class Kernel:
         at = len(file.inode.data) if "O_APPEND" in file.flags else file.position
         file.position = at + result
         return self._write(file, _bytes(arguments[1])[:result], at)
+
+    def readv(self, arguments, result):
+        self.read(arguments, result)
+
+    def writev(self, arguments, result):
+        return self.write([arguments[0], _joined(arguments)], result)
+
+    def pwritev(self, arguments, result):
+        offset = ", ".join(arguments).rpartition("], ")[2].split(", ")[1]
+        return self.pwrite64([arguments[0], _joined(arguments), "", offset], result)
+
+    def copy_file_range(self, arguments, result):
+        source, target = self.file(arguments), self.table.get(int(arguments[2]))
+        if source is None or target is None or result == 0:
+            return None
+        at, place = (_first(arguments[n]) for n in (1, 3))
+        begin = source.position if at is None else at
+        data = source.inode.data[begin : begin + result]
+        source.position += result if at is None else 0
+        begin = target.position if place is None else place
+        target.position += result if place is None else 0
+        return self._write(target, data, begin)
 
     def pwrite64(self, arguments, result):
         file = self.file(arguments)
@@ -358,6 +380,16 @@ def _bytes(argument):
     if "..." in argument:
         raise AssertionError("strace shortened a string")
     return bytes.fromhex(argument.strip('"').replace("\\x", ""))
+
+
+def _joined(arguments):
+    """The bytes of all parts of a vector."""
+    return '"' + "".join(re.findall(r'iov_base="((?:\\x[0-9a-f]{2})*)"', ", ".join(arguments))) + '"'
+
+
+def _first(argument):
+    """A number behind a pointer, or None."""
+    return None if argument == "NULL" else int(re.findall(r"\d+", argument)[0])
 
 
 def _text(argument):

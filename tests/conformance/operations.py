@@ -181,6 +181,27 @@ class Function:
     def os_pwrite(self, number, size, offset):
         return os.pwrite(self.numbers[number], binary(size, 2), offset)
 
+    def os_writev(self, number, size):
+        return os.writev(self.numbers[number], [binary(size, 1), b"", binary(3, 2)])
+
+    def os_readv(self, number, size):
+        parts = [bytearray(size), bytearray(4)]
+        return os.readv(self.numbers[number], parts), *parts
+
+    def os_pwritev(self, number, size, offset):
+        return os.pwritev(self.numbers[number], [binary(size, 5), b"end"], offset)
+
+    def os_preadv(self, number, size, offset):
+        parts = [bytearray(size)]
+        return os.preadv(self.numbers[number], parts, offset), *parts
+
+    def os_copy_range(self, number, other, size, offset, place):
+        return os.copy_file_range(self.numbers[number], self.numbers[other], size, offset, place)
+
+    def os_advise(self, number):
+        os.posix_fadvise(self.numbers[number], 0, 0, os.POSIX_FADV_DONTNEED)
+        return os.isatty(self.numbers[number]), os.get_inheritable(self.numbers[number])
+
     def os_ftruncate(self, number, size):
         os.ftruncate(self.numbers[number], size)
 

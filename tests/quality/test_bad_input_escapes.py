@@ -57,6 +57,11 @@ def serve():
         server.bind(("127.0.0.1", 0))
 
 
+def allocate():
+    with open("/var/lib/collector/rows", "wb") as file:
+        os.posix_fallocate(file.fileno(), 0, 10)
+
+
 def past_the_fake(path: str = "/tmp/collector-testkit-escape"):
     return posix.close(posix.open(path, os.O_CREAT | os.O_WRONLY))
 
@@ -76,6 +81,11 @@ ESCAPES = {
     "kill": Escape(lambda: os.kill(2**30, signal.SIGTERM), "another process", f"os.kill({2**30}, "),
     "signal": Escape(lambda: os.kill(os.getpid(), signal.SIGURG), "a signal without a handler", "os.kill("),
     "exit": Escape(lambda: os._exit(70), "an end without clean-up", "os._exit(70)"),
+    "user": Escape(lambda: os.setuid(os.getuid()), "another user or group", f"os.setuid({os.getuid()})"),
+    "group": Escape(lambda: os.setgroups(os.getgroups()), "another user or group", "os.setgroups("),
+    "root": Escape(lambda: os.chroot("/"), "another root directory", "os.chroot('/')"),
+    "named pipe": Escape(lambda: os.mkfifo("/nowhere/pipe"), "a named pipe", "os.mkfifo('/nowhere/pipe')"),
+    "allocate": Escape(allocate, "a system call", "os.posix_fallocate()"),
     "connect": Escape(connect, "a real socket", "('127.0.0.1', 9)"),
     "send": Escape(send, "a real socket", "('127.0.0.1', 9)"),
     "serve": Escape(serve, "a real socket", "('127.0.0.1', 0)"),

@@ -1,6 +1,7 @@
 """Soundness, the process: a check leaves it as it found it, however the check ends."""
 
 import builtins
+import ctypes
 import gc
 import http.server
 import io
@@ -226,3 +227,19 @@ def test_two_checks_do_not_meet():
     assert [str(found.schedule) for found in one.violations] == [
         str(found.schedule) for found in other.violations
     ]
+
+
+def reach_for_descriptors(self):
+    """Take descriptors to the kernel past the `os` module, and close what may be the kit's own."""
+    with open("/var/lib/collector/notes", "w") as file:
+        assert ctypes.CDLL(None).dup(file.fileno()) == -1
+    assert ctypes.CDLL(None).dup(os.open("/var/lib/collector/notes", os.O_RDONLY)) == -1
+    os.closerange(3, 256)
+    threading.Thread(target=lambda: 1 / 0).start()  # whose traceback is read by descriptor
+
+
+def test_descriptors_of_the_simulated_disk_are_none_of_the_process():
+    """Code in C that takes a descriptor to the kernel gets an error there, never a file or a pipe of the tests."""
+    before = count_descriptors()
+    assert check(collector(finish=reach_for_descriptors)).verdict == "holds"
+    assert count_descriptors() == before
