@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from typing import NamedTuple
 
-__all__ = ["EFFECT_KINDS", "Change", "Disk", "Effect", "Message", "Node", "Span", "apply"]
+__all__ = ["EFFECT_KINDS", "Change", "Disk", "Effect", "Message", "Node", "Span", "apply", "common_prefix"]
 
 EFFECT_KINDS = (
     "chmod", "confirm", "create", "link", "mkdir", "publish", "rename", "request", "rmdir", "sleep",
@@ -86,3 +86,17 @@ def apply(disk: dict[str, Node], changes: tuple[Change, ...]) -> None:
             disk.pop(path, None)
         else:
             disk[path] = node
+
+
+def common_prefix(a: bytes, b: bytes) -> int:
+    """How many bytes `a` and `b` begin with together."""
+    if b.startswith(a):
+        return len(a)
+    low, high = 0, min(len(a), len(b))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if a[:middle] == b[:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low

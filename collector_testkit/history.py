@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from collector_testkit.effects import Change, Effect
+from collector_testkit.effects import Change, Effect, common_prefix
 from collector_testkit.errors import UsageError
 
 __all__ = ["Cut", "History", "Lifetime", "Schedule", "Step"]
@@ -108,6 +108,28 @@ class Lifetime(NamedTuple):
     def shape(self) -> tuple[object, ...]:
         """What must be equal when the same lifetime runs again."""
         return (tuple(effect.shape() for effect in self.effects), self.outcome, self.error)
+
+    def killed_at(self, cut: Cut) -> Lifetime:
+        """What is left of it when it is killed at `cut`."""
+        torn = self.effects[cut.effects] if cut.torn else None
+        return self._replace(
+            effects=self.effects[: cut.effects],
+            outcome="killed",
+            error=None,
+            error_site=None,
+            saves=tuple(position for position in self.saves if position <= cut.effects),
+            undone=self.effects[cut.effects :],
+            torn=(torn and torn.torn) or (),
+            torn_site=torn and torn.site,
+        )
+
+    def torn_up_to(self) -> int:
+        """The place in its file, in bytes, up to which the write is done in whose middle it was killed."""
+        path, half = self.torn[0]
+        whole = dict(self.undone[0].changes)[path]
+        assert half is not None
+        assert whole is not None
+        return common_prefix(half.data, whole.data)
 
 
 class History(NamedTuple):

@@ -3,36 +3,18 @@
 from __future__ import annotations
 
 import inspect
-import os
-import pickle
 import signal
 import sys
-import warnings
 from collections.abc import Callable
 from types import FunctionType, ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 from collector_testkit.errors import HarnessError, TestkitError
+from collector_testkit.forked import Copy
 from collector_testkit.history import Lifetime
 from collector_testkit.lifetime import Start
 
 __all__ = ["Template", "memory", "what_leaked"]
-
-
-class _Os(NamedTuple):
-    """Functions of the real `os`, out of reach of the fake one, which replaces names in modules."""
-
-    fork: Any = os.fork
-    pipe: Any = os.pipe
-    read: Any = os.read
-    write: Any = os.write
-    close: Any = os.close
-    waitpid: Any = os.waitpid
-    exit: Any = os._exit
-    kill: Any = os.kill
-
-
-_REAL = _Os()
 
 
 class Template:
@@ -43,35 +25,15 @@ class Template:
 
     def __init__(self, run: Callable[[Start], Lifetime]) -> None:
         self._run = run
-        self._pid: int | None = None
-        self._to = self._from = -1
+        self._copy = Copy(self._answer, fresh=True)
 
     def open(self) -> None:
         """Fork the copy."""
-        asked, self._to = _REAL.pipe()
-        self._from, answered = _REAL.pipe()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # CPython 3.12 warns of threads at any fork
-            pid = _REAL.fork()
-        if pid == 0:
-            try:
-                _REAL.close(self._to)
-                _REAL.close(self._from)
-                self._serve(asked, answered)
-            finally:
-                _REAL.exit(1)  # whatever happened: the copy must not go on as a second test run
-        self._pid = pid
-        _REAL.close(asked)
-        _REAL.close(answered)
+        self._copy.open()
 
     def close(self) -> None:
         """End the copy and wait for it."""
-        if self._pid is not None:
-            _REAL.close(self._to)
-            _REAL.close(self._from)
-            _REAL.kill(self._pid, signal.SIGKILL)
-            _REAL.waitpid(self._pid, 0)
-            self._pid = None
+        self._copy.close()
 
     def run(self, start: Start) -> Lifetime:
         """Run one lifetime in a child of the clean copy.
@@ -80,66 +42,26 @@ class Template:
             TestkitError: what the lifetime raised.
             HarnessError: the child died without an answer.
         """
-        _send(self._to, pickle.dumps(start))
-        answer = _receive(self._from)
-        if not answer:
+        try:
+            answer = self._copy.ask(start)
+        except EOFError:
             raise HarnessError(
                 "a forked lifetime died without an answer",
                 value=f"tick {start.tick}",
                 expected="a program that ends by return, exception or sys.exit",
                 next_step="run it by hand with collector_lab.run() and look for os._exit or a crash in C",
-            )
-        good, value = pickle.loads(answer)
-        if not good:
-            raise value
-        assert isinstance(value, Lifetime)
-        return value
+            ) from None
+        if isinstance(answer, TestkitError):
+            raise answer
+        assert isinstance(answer, Lifetime)
+        return answer
 
-    def _serve(self, asked: int, answered: int) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        while True:
-            request = _receive(asked)
-            if not request:
-                _REAL.exit(0)
-            pid = _REAL.fork()
-            if pid == 0:
-                status = 1
-                try:
-                    _send(answered, self._answer(pickle.loads(request)))
-                    status = 0
-                finally:
-                    _REAL.exit(status)
-            _, status = _REAL.waitpid(pid, 0)
-            if status:
-                _send(answered, b"")
-
-    def _answer(self, start: Start) -> bytes:
+    def _answer(self, start: Start) -> Lifetime | TestkitError:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # as a program finds it
         try:
-            return pickle.dumps((True, self._run(start)))
+            return self._run(start)
         except TestkitError as error:
-            return pickle.dumps((False, error))
-
-
-def _send(descriptor: int, payload: bytes) -> None:
-    data = len(payload).to_bytes(8, "big") + payload
-    while data:
-        data = data[_REAL.write(descriptor, data) :]
-
-
-def _receive(descriptor: int) -> bytes:
-    head = _read(descriptor, 8)
-    return _read(descriptor, int.from_bytes(head, "big")) if len(head) == 8 else b""
-
-
-def _read(descriptor: int, size: int) -> bytes:
-    parts = []
-    while size:
-        part = _REAL.read(descriptor, min(size, 1 << 20))
-        if not part:
-            break
-        parts.append(part)
-        size -= len(part)
-    return b"".join(parts)
+            return error
 
 
 # -- what leaked ------------------------------------------------------------------------------------------

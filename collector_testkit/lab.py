@@ -18,7 +18,7 @@ from collector_testkit.history import Cut, History, Lifetime, Schedule, Step
 from collector_testkit.replays import replay
 from collector_testkit.report import as_text, timeline
 from collector_testkit.result import Result
-from collector_testkit.runner import Runner, after_cut
+from collector_testkit.runner import Runner
 from collector_testkit.scenario import Broker, Scenario, token
 from collector_testkit.verdict import check, records_of
 from collector_testkit.world.tree import Tree
@@ -234,7 +234,7 @@ class CollectorLab:
             disk = dict(runner.start) if before is None else before
             whole = runner.run_fresh(runner.starting(disk, tick, now_s))
             cut = None if crash is None else _within(whole, runner.resolve(whole, crash))
-            done = whole if cut is None else after_cut(whole, cut)
+            done = whole if cut is None else whole.killed_at(cut)
         after = dict(disk)
         for effect in done.effects:
             apply(after, effect.changes)

@@ -328,13 +328,11 @@ def _place(step: Step, lived: Lifetime, below: tuple[str, ...]) -> tuple[int, An
     """A lifetime's tick, where the script kills it, and that in words."""
     if step.cut is None:
         return step.tick, None, ""
-    if step.cut.torn:
-        raise _NotCoveredError("it is killed in the middle of a write, where no signal can be aimed at")
     if step.cut.dropped:
         raise _NotCoveredError("the broker loses what it had not acknowledged, and the script has no broker")
     done = [effect for effect in lived.effects if effect.kind not in _UNSEEN]
     coming = next((effect for effect in lived.undone if effect.kind not in _UNSEEN), None)
-    if done and done[-1].kind == "publish":
+    if done and done[-1].kind == "publish" and not step.cut.torn:
         number = sum(effect.kind == "publish" for effect in done)
         return step.tick, ("publish", number), f"as its publish {number} has arrived{_at(done[-1])}"
     if coming is None:
@@ -346,6 +344,10 @@ def _place(step: Step, lived: Lifetime, below: tuple[str, ...]) -> tuple[int, An
         return step.tick, ("unpublished", number), f"as it was about to publish{_at(coming)}"
     if any(not effect.target.startswith(below) for effect in (*done, coming) if effect.kind == coming.kind):
         raise _NotCoveredError(f"it changes {coming.target}, of which no copy can be laid out")
+    if step.cut.torn:
+        end = lived.torn_up_to()
+        where = f"inside the write of {coming.target}, at {end:,} bytes{_at(coming)}"
+        return step.tick, ("inside", "write", number, end), where
     return step.tick, ("before", coming.kind, number), f"before {coming.kind} of {coming.target}{_at(coming)}"
 
 

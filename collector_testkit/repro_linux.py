@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import importlib.abc
 import importlib.util
 import os
@@ -27,7 +28,8 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 # The system calls that change files: what each does, and which of its arguments say on what.
 CALLS = {
     "x86_64": {
-        1: ("write", "0"), 18: ("write", "0"), 20: ("write", "0"), 74: ("sync", "0"), 75: ("sync", "0"),
+        1: ("write", "0"), 18: ("write", "0"), 20: ("write", "0"), 40: ("write", "0"), 296: ("write", "0"),
+        326: ("write", "2"), 328: ("write", "0"), 74: ("sync", "0"), 75: ("sync", "0"),
         76: ("truncate", "p0"), 77: ("truncate", "0"), 82: ("rename", "p0p1"), 83: ("mkdir", "p0"),
         84: ("rmdir", "p0"), 86: ("link", "p1"), 87: ("unlink", "p0"), 88: ("link", "p1"),
         90: ("chmod", "p0"), 91: ("chmod", "0"), 2: ("open", "p0f1"), 257: ("open", "d0p1f2"),
@@ -35,19 +37,35 @@ CALLS = {
         266: ("link", "d1p2"), 268: ("chmod", "d0p1"), 316: ("rename", "d0p1d2p3"), 231: ("exit", ""),
     },
     "aarch64": {
-        64: ("write", "0"), 68: ("write", "0"), 66: ("write", "0"), 82: ("sync", "0"), 83: ("sync", "0"),
+        64: ("write", "0"), 68: ("write", "0"), 66: ("write", "0"), 70: ("write", "0"), 71: ("write", "0"),
+        285: ("write", "2"), 287: ("write", "0"), 82: ("sync", "0"), 83: ("sync", "0"),
         45: ("truncate", "p0"), 46: ("truncate", "0"), 34: ("mkdir", "d0p1"), 35: ("unlinkat", "d0p1f2"),
         36: ("link", "d1p2"), 37: ("link", "d2p3"), 38: ("rename", "d0p1d2p3"), 276: ("rename", "d0p1d2p3"),
         52: ("chmod", "0"), 53: ("chmod", "d0p1"), 56: ("open", "d0p1f2"), 94: ("exit", ""),
     },
 }  # fmt: skip
+# Writes that copy: which arguments say from what, from where in it (a pointer), and how many bytes.
+COPIES = {"x86_64": {40: (1, 2, 3), 326: (0, 1, 4)}, "aarch64": {71: (1, 2, 3), 285: (0, 1, 4)}}
+# Writes that can be cut: the arguments that say to what, at which place in it (none: its position) and how many
+# bytes, and the register of the last.
+CUT = {
+    "x86_64": {1: (0, None, 2, 12), 18: (0, 3, 2, 12), 40: (0, None, 3, 7), 326: (2, None, 4, 9)},
+    "aarch64": {64: (0, None, 2, 2), 68: (0, 3, 2, 2), 71: (0, None, 3, 3), 285: (2, None, 4, 4)},
+}
 _TRACEME, _SYSCALL, _SETOPTIONS, _GET_SYSCALL_INFO = 0, 24, 0x4200, 0x420E
+_GETREGSET, _SETREGSET, _GENERAL = 0x4204, 0x4205, 1
 _OPTIONS = 0x10000F  # mark stops at system calls, follow forks and threads, kill all if this process dies
 _AT_ALL, _STOP_AT_CALL = 0x40000000, signal.SIGTRAP | 0x80
 
 
-def watched(pid: int, kind: str, number: int, tops: list[str]) -> int:
-    """Stop the process at each system call, as a debugger does, and kill it before change `number` of a `kind`."""
+def watched(pid: int, kind: str, number: int, tops: list[str], inside: int | None = None) -> int:
+    """Stop the process at each system call, as a debugger does, and kill it before change `number` of a `kind`.
+
+    With `inside`, that change, a write, is done up to this place in the file, and then it is killed.
+
+    Raises:
+        OSError: that write cannot be cut; the process is killed.
+    """
     stopped, status = os.waitpid(pid, 0)
     if not os.WIFSTOPPED(status):
         return status
@@ -64,10 +82,41 @@ def watched(pid: int, kind: str, number: int, tops: list[str]) -> int:
         if got == _STOP_AT_CALL and change(stopped, tops) == kind:
             count += 1
             if count == number:
+                cut = inside is not None and shortened(stopped, inside)
+                if cut:
+                    ptrace(_SYSCALL, stopped, 0)
+                    os.waitpid(stopped, _AT_ALL)  # it has written, and does not know yet
                 os.kill(pid, signal.SIGKILL)
+                if inside is not None and not cut:
+                    os.waitpid(pid, 0)
+                    raise OSError(errno.ENOTSUP, "a write of several pieces, which cannot be cut")
                 continue
         passed_on = 0 if got in (_STOP_AT_CALL, signal.SIGTRAP, signal.SIGSTOP) else got
         ptrace(_SYSCALL, stopped, passed_on)
+
+
+def shortened(pid: int, end: int) -> bool:
+    """Let the write that a process is about to make end at a place in its file; whether it is such a write."""
+    call = entered(pid) or [0]
+    if call[0] not in CUT[platform.machine()]:
+        return False
+    to, at, size, register = CUT[platform.machine()][call[0]]
+    arguments = call[1:]
+    place = position(pid, arguments[to], None if at is None else arguments[at])
+    registers = (ctypes.c_uint64 * 64)()
+    area = (ctypes.c_uint64 * 2)(ctypes.addressof(registers), ctypes.sizeof(registers))
+    if not 0 < end - place < arguments[size] or ptrace(_GETREGSET, pid, ctypes.byref(area), _GENERAL) < 0:
+        return False
+    registers[register] = end - place
+    return ptrace(_SETREGSET, pid, ctypes.byref(area), _GENERAL) == 0
+
+
+def position(pid: int, number: int, given: int | None) -> int:
+    """Where in a file a process is about to write, or to read if it is not open for appending."""
+    told = Path(f"/proc/{pid}/fdinfo/{number}").read_text()
+    if int(re.findall(r"flags:\s*(\d+)", told)[0], 8) & os.O_APPEND:
+        return os.stat(f"/proc/{pid}/fd/{number}").st_size
+    return int(re.findall(r"pos:\s*(\d+)", told)[0]) if given is None else given
 
 
 def stop_until_watched() -> None:
@@ -81,21 +130,29 @@ def ptrace(request: int, pid: int, data: Any, address: int = 0) -> int:
     return int(LIBC.ptrace(request, pid, ctypes.c_void_p(address), data))
 
 
-def change(pid: int, tops: list[str]) -> str | None:
-    """What a process that is about to make a system call will change below `tops`; `None`: nothing."""
+def entered(pid: int) -> list[int] | None:
+    """The number and the six arguments of the system call that a stopped process is about to make."""
     info = (ctypes.c_uint64 * 11)()
     size = ptrace(_GET_SYSCALL_INFO, pid, ctypes.byref(info), ctypes.sizeof(info))
-    if size <= 0 or info[0] & 0xFF != 1:  # 1: at the entry of a call
+    return list(info[3:10]) if size > 0 and info[0] & 0xFF == 1 else None  # 1: it is at the entry of one
+
+
+def change(pid: int, tops: list[str]) -> str | None:
+    """What a process that is about to make a system call will change below `tops`; `None`: nothing."""
+    call = entered(pid)
+    if call is None:
         return None
-    kind, reads = CALLS[platform.machine()].get(info[3], ("", ""))
+    kind, reads = CALLS[platform.machine()].get(call[0], ("", ""))
     if kind in ("", "exit"):
         return kind or None
-    arguments = list(info[4:10])
+    arguments = call[1:]
     paths, flags = named(pid, reads, arguments)
     if not paths or not paths[-1].startswith(tuple(top + "/" for top in tops)):
         return None
+    if "p" not in reads and paths[-1].endswith(" (deleted)"):
+        return None  # a file without a name
     if kind == "write":
-        return kind if arguments[2] else None
+        return kind if writes(pid, call[0], arguments) else None
     if kind in ("sync", "truncate", "chmod"):
         return kind
     there = os.path.lexists(f"/proc/{pid}/root{paths[0] if kind == 'rename' else paths[-1]}")
@@ -106,6 +163,15 @@ def change(pid: int, tops: list[str]) -> str | None:
     if kind == "unlinkat":
         kind = "rmdir" if flags & 0x200 else "unlink"
     return kind if there != (kind in ("mkdir", "link")) else None  # else it will fail
+
+
+def writes(pid: int, number: int, arguments: list[int]) -> bool:
+    """Whether a write will write anything: a copy does not at the end of what it copies from."""
+    if number not in COPIES[platform.machine()]:
+        return arguments[2] > 0
+    source, pointer, size = (arguments[at] for at in COPIES[platform.machine()][number])
+    place = number_at(pid, pointer) if pointer else position(pid, source, None)
+    return size > 0 and place < os.stat(f"/proc/{pid}/fd/{source}").st_size
 
 
 def named(pid: int, reads: str, arguments: list[int]) -> tuple[list[str], int]:
@@ -134,6 +200,13 @@ def text_at(pid: int, address: int) -> str:
             memory.seek(address + len(found))
             found += memory.read(4096 - (address + len(found)) % 4096)
     return os.fsdecode(found.partition(b"\0")[0])
+
+
+def number_at(pid: int, address: int) -> int:
+    """The number of eight bytes at an address of a stopped process."""
+    with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+        memory.seek(address)
+        return int.from_bytes(memory.read(8), sys.byteorder)
 
 
 def enter(work: Path, tops: list[str]) -> None:

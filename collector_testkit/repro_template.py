@@ -142,8 +142,8 @@ def breaks(seen: list[Seen], files: dict[str, int]) -> bool:
 def live(work: Path, outside: Outside, number: int) -> Seen:
     """Run one lifetime as a process of its own, killed at its place."""
     tick, kill, _ = LIFETIMES[number]
-    outside.begin(tick, kill if kill and kill[0] != "before" else None)
-    traced = kill is not None and kill[0] == "before"
+    outside.begin(tick, kill if kill and kill[0] not in ("before", "inside") else None)
+    traced = kill is not None and kill[0] in ("before", "inside")
     said = work / "said"
     words = [
         sys.executable,
@@ -162,7 +162,9 @@ def live(work: Path, outside: Outside, number: int) -> Seen:
     timer.start()
     try:
         status = (
-            watched(outside.victim, kill[1], kill[2], TOPS) if traced else os.waitpid(outside.victim, 0)[1]
+            watched(outside.victim, kill[1], kill[2], TOPS, *kill[3:])
+            if traced
+            else os.waitpid(outside.victim, 0)[1]
         )
     finally:
         timer.cancel()

@@ -21,7 +21,7 @@ from collector_testkit.world.ledger import program_files
 from collector_testkit.world.patches import Patches
 from collector_testkit.world.simulated import World
 
-__all__ = ["Runner", "after_cut"]
+__all__ = ["Runner"]
 
 LATER_MAX = 60  # runs after the source's last tick that may still publish
 
@@ -193,7 +193,7 @@ class Runner:
             raise self._does_not_fit(
                 schedule, f"effect {cut.effects + 1} is no write, so nothing is half done"
             )
-        return after_cut(whole, cut)
+        return whole.killed_at(cut)
 
     def _does_not_fit(self, schedule: Schedule, why: str) -> UsageError:
         return UsageError(
@@ -214,18 +214,3 @@ class Runner:
 
 def _identities(lifetime: Lifetime) -> list[object]:
     return [effect.message.identity for effect in lifetime.effects if effect.message is not None]
-
-
-def after_cut(whole: Lifetime, cut: Cut) -> Lifetime:
-    """What is left of a lifetime killed at `cut`."""
-    torn = whole.effects[cut.effects] if cut.torn else None
-    return whole._replace(
-        effects=whole.effects[: cut.effects],
-        outcome="killed",
-        error=None,
-        error_site=None,
-        saves=tuple(position for position in whole.saves if position <= cut.effects),
-        undone=whole.effects[cut.effects :],
-        torn=(torn and torn.torn) or (),
-        torn_site=torn and torn.site,
-    )

@@ -16,19 +16,21 @@ from collector_testkit.real.trace import KernelEffect
 __all__ = ["Bench", "Confirmation", "Expected", "expected_of"]
 
 _UNSEEN = ("sleep",)  # effects that no system call of the process makes
+_VECTORS = ("writev", "pwritev", "pwritev2")
 _ATTEMPTS = 3
 
 
 class Confirmation(NamedTuple):
     """What real processes said: "confirmed", "disagrees" or "not-checked", and the details.
 
-    `kills` real kills were made at the crash points of whole lifetimes, and `lifetimes` ended by themselves.
+    `kills` real kills were made, `torn` of them inside a write, in `lifetimes` lifetimes that were compared.
     """
 
     outcome: str
     details: tuple[str, ...] = ()
     kills: int = 0
     lifetimes: int = 0
+    torn: int = 0
 
     def __str__(self) -> str:
         if self.outcome == "confirmed":
@@ -105,25 +107,31 @@ class Bench:
         self.put(start.disk)
         return self.differs(_expected(start, Step(start.tick), lifetime))
 
-    def kills(self, start: Start, lifetime: Lifetime) -> tuple[int, list[str]]:
-        """Kill a lifetime for real at every crash point; how many kills, and how their worlds differ."""
+    def kills(self, start: Start, lifetime: Lifetime) -> tuple[list[Cut], list[str]]:
+        """Kill a lifetime for real at every crash point; the kills, and how their worlds differ."""
         self._server.source.tick = start.tick
         self.put(start.disk)
         whole = self._processes.live(start)
         differences = _different_effects(_visible(lifetime), whole.effects)
         if differences:
-            return 0, differences
-        for done in _crash_points(lifetime):
-            cut = lifetime._replace(effects=lifetime.effects[:done], undone=lifetime.effects[done:])
-            one = _expected(start, Step(start.tick, Cut(done)), cut)
+            return [], differences
+        cuts = _cuts(lifetime, whole.effects)
+        for cut in cuts:
+            one = _expected(start, Step(start.tick, cut), lifetime.killed_at(cut))
             self._kill(one, whole.effects)
-            differences += [f"killed after {done} effects: {text}" for text in self._different_worlds(one)]
-        return len(_crash_points(lifetime)), differences
+            differences += [f"killed at {cut}: {text}" for text in self._different_worlds(one)]
+        return cuts, differences
 
     def _kill(self, one: Expected, effects: Sequence[KernelEffect]) -> None:
         """Run a lifetime again from where it began, and kill it where it was killed."""
         assert one.step.cut is not None
         done = sum(effect.kind not in _UNSEEN for effect in one.lifetime.effects)
+        if one.step.cut.torn:
+            self.put(one.start.disk)
+            self._server.published.clear()
+            number = 1 + sum(effect.kind == "write" for effect in effects[:done])
+            self._processes.tear(one.start, number, one.lifetime.torn_up_to())
+            return
         for _ in range(_ATTEMPTS):
             self.put(one.start.disk)
             self._server.published.clear()
@@ -154,10 +162,16 @@ def _visible(lifetime: Lifetime) -> list[Effect]:
     return [effect for effect in (*lifetime.effects, *lifetime.undone) if effect.kind not in _UNSEEN]
 
 
-def _crash_points(lifetime: Lifetime) -> list[int]:
-    """The numbers of effects done at each kill that the kernel can tell apart."""
+def _cuts(lifetime: Lifetime, real: Sequence[KernelEffect]) -> list[Cut]:
+    """Each kill that the kernel can tell apart: before each effect, inside each write, and at the end.
+
+    A write of several pieces, like writev(2), cannot be cut by changing how many bytes it asks for.
+    """
     effects = lifetime.effects
-    return [n for n in range(len(effects)) if effects[n].kind not in _UNSEEN] + [len(effects)]
+    seen = iter(real)
+    whole = [effect.kind not in _UNSEEN and next(seen).syscall not in _VECTORS for effect in effects]
+    cuts = [Cut(n) for n in range(len(effects)) if effects[n].kind not in _UNSEEN] + [Cut(len(effects))]
+    return cuts + [Cut(n, torn=True) for n in range(len(effects)) if effects[n].torn is not None and whole[n]]
 
 
 def _different_effects(simulated: Sequence[Effect], real: Sequence[KernelEffect]) -> list[str]:

@@ -3,48 +3,29 @@
 from __future__ import annotations
 
 import os
-import pickle
 import shutil
-import signal
 import socket
 import sys
 import tempfile
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any
 
 from collector_testkit.errors import HarnessError, TestkitError
-from collector_testkit.history import Lifetime
+from collector_testkit.forked import Copy
+from collector_testkit.history import Cut, Lifetime
 from collector_testkit.lifetime import Start
 from collector_testkit.program import Program
 from collector_testkit.real.comparison import Bench, Confirmation, Expected
-from collector_testkit.real.namespace import Layers, lies_on_overlay, told_of_parents_death
+from collector_testkit.real.namespace import Layers, lies_on_overlay
 from collector_testkit.real.process import Processes
 from collector_testkit.real.server import Server
 from collector_testkit.scenario import Scenario
 
 __all__ = ["Confirmer"]
 
-
 _PATIENCE_S = 10.0  # with the server, in real seconds
-
-
-class _Os(NamedTuple):
-    """Functions of the real `os`, out of reach of the fake one, which replaces names in modules."""
-
-    fork: Any = getattr(os, "fork", None)  # Windows has none
-    pipe: Any = os.pipe
-    read: Any = os.read
-    write: Any = os.write
-    close: Any = os.close
-    waitpid: Any = os.waitpid
-    exit: Any = os._exit
-    kill: Any = os.kill
-
-
-_REAL = _Os()
 
 
 class Confirmer:
@@ -52,9 +33,8 @@ class Confirmer:
 
     def __init__(self, scenario: Scenario, program: Program, is_program: Callable[[str], bool]) -> None:
         self._scenario, self._program, self._is_program = scenario, program, is_program
-        self._pid: int | None = None
+        self._copy = Copy(self._answer)
         self._why_not = ""
-        self._to = self._from = -1
 
     @staticmethod
     def missing() -> str | None:
@@ -67,42 +47,17 @@ class Confirmer:
 
     def __enter__(self) -> Confirmer:
         """Fork the copy; where that fails, everything asked is not checked."""
-        asked, self._to = _REAL.pipe()
-        self._from, answered = _REAL.pipe()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # CPython 3.12 warns of threads at any fork
-            try:
-                pid = _REAL.fork()
-            except OSError as problem:
-                self._why_not = (
-                    f"no process can be made ({problem.strerror}): allow more (ulimit -u), or end some"
-                )
-                for descriptor in (asked, self._to, self._from, answered):
-                    _REAL.close(descriptor)
-                return self
-        if pid == 0:
-            try:
-                signal.signal(signal.SIGTERM, _end)  # sent at the end, and by the kernel when the parent dies
-                signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends with the parent, and only once
-                told_of_parents_death(signal.SIGTERM)
-                _REAL.close(self._to)
-                _REAL.close(self._from)
-                self._serve(asked, answered)
-            finally:
-                _REAL.exit(0)
-        self._pid = pid
-        _REAL.close(asked)
-        _REAL.close(answered)
+        try:
+            self._copy.open()
+        except OSError as problem:
+            self._why_not = (
+                f"no process can be made ({problem.strerror}): allow more (ulimit -u), or end some"
+            )
         return self
 
     def __exit__(self, *_: object) -> None:
         """End the copy, which removes its files."""
-        if self._pid is not None:
-            _REAL.close(self._to)
-            _REAL.close(self._from)
-            _REAL.kill(self._pid, signal.SIGTERM)
-            _REAL.waitpid(self._pid, 0)
-            self._pid = None
+        self._copy.close()
 
     def confirm(self, expected: Sequence[Expected]) -> Confirmation:
         """Live a schedule for real and compare every lifetime."""
@@ -114,39 +69,27 @@ class Confirmer:
         """Kill some lifetimes for real at every crash point, let others end, and compare all that leaves."""
         return self._call("conform", (list(killed), list(whole)))
 
-    # -- the two ends of the pipe -----------------------------------------------------------------------
     def _call(self, verb: str, given: Any) -> Confirmation:
         if self._why_not:
             return Confirmation("not-checked", (self._why_not,))
         try:
-            _send(self._to, pickle.dumps((verb, given)))
-            answer = _receive(self._from)
-        except BrokenPipeError:
-            answer = b""
-        if not answer:
+            told = self._copy.ask((verb, given))
+        except EOFError:
             return Confirmation("not-checked", ("the process that runs real processes died",))
-        told: Confirmation = pickle.loads(answer)
+        assert isinstance(told, Confirmation)
         return told
 
-    def _serve(self, asked: int, answered: int) -> None:
-        while request := _receive(asked):
-            verb, given = pickle.loads(request)
-            try:
-                told = self._confirm(given) if verb == "confirm" else self._conform(given)
-            except TestkitError as problem:
-                told = Confirmation(
-                    "not-checked", (f"{problem.happened}: {problem.value}; {problem.next_step}",)
-                )
-            except Exception as problem:
-                told = Confirmation("not-checked", (f"{type(problem).__name__}: {problem}",))
-            _send(answered, pickle.dumps(told))
-
     # -- in the clean copy ------------------------------------------------------------------------------
-    def _confirm(self, expected: Sequence[Expected]) -> Confirmation:
-        torn = next((one.step for one in expected if one.step.cut is not None and one.step.cut.torn), None)
-        if torn is not None:
-            return Confirmation("not-checked", (f"no signal hits the inside of a write, as {torn} asks",))
+    def _answer(self, question: tuple[str, Any]) -> Confirmation:
+        verb, given = question
+        try:
+            return self._confirm(given) if verb == "confirm" else self._conform(given)
+        except TestkitError as problem:
+            return Confirmation("not-checked", (f"{problem.happened}: {problem.value}; {problem.next_step}",))
+        except Exception as problem:
+            return Confirmation("not-checked", (f"{type(problem).__name__}: {problem}",))
 
+    def _confirm(self, expected: Sequence[Expected]) -> Confirmation:
         def compare(bench: Bench) -> Confirmation:
             bench.put(expected[0].start.disk)
             for number, one in enumerate(expected, start=1):
@@ -155,9 +98,8 @@ class Confirmer:
                     return Confirmation(
                         "disagrees", tuple(f"lifetime {number}: {text}" for text in differences)
                     )
-            return Confirmation(
-                "confirmed", (), sum(one.step.cut is not None for one in expected), len(expected)
-            )
+            cuts = [one.step.cut for one in expected if one.step.cut is not None]
+            return Confirmation("confirmed", (), len(cuts), len(expected), sum(cut.torn for cut in cuts))
 
         return self._on_bench([(one.start, one.lifetime) for one in expected], compare)
 
@@ -167,16 +109,19 @@ class Confirmer:
         killed, whole = given
 
         def compare(bench: Bench) -> Confirmation:
-            kills, differences = 0, list[str]()
+            cuts, differences = list[Cut](), list[str]()
             for number, (start, lifetime) in enumerate(killed, start=1):
                 more, found = bench.kills(start, lifetime)
-                kills += more
+                cuts += more
                 differences += [f"lifetime {number}: {text}" for text in found]
             for number, (start, lifetime) in enumerate(whole, start=1):
                 found = bench.whole(start, lifetime)
                 differences += [f"from world {number}: {text}" for text in found]
             outcome = "disagrees" if differences else "confirmed"
-            return Confirmation(outcome, tuple(differences), kills, len(killed) + len(whole))
+            lifetimes = len(killed) + len(whole)
+            return Confirmation(
+                outcome, tuple(differences), len(cuts), lifetimes, sum(cut.torn for cut in cuts)
+            )
 
         return self._on_bench([*killed, *whole], compare)
 
@@ -188,11 +133,6 @@ class Confirmer:
             layers = Layers(Path(work), tops)
             processes = Processes(self._scenario, self._program, self._is_program, layers, server.port)
             return compare(Bench(processes, layers, server))
-
-
-def _end(number: int, frame: object) -> NoReturn:
-    signal.signal(number, signal.SIG_IGN)  # once is enough: the files are being removed
-    raise SystemExit
 
 
 def _work(tops: Sequence[str]) -> tempfile.TemporaryDirectory[str]:
@@ -267,22 +207,3 @@ def _work_directory(tops: Sequence[str]) -> str | None:
     free = [place for place in places if not (place + "/").startswith(tuple(top + "/" for top in tops))]
     usable = [place for place in free if os.access(place, os.W_OK)]
     return next(iter(sorted(usable, key=lies_on_overlay)), None)
-
-
-def _send(descriptor: int, payload: bytes) -> None:
-    data = len(payload).to_bytes(8, "big") + payload
-    while data:
-        data = data[_REAL.write(descriptor, data) :]
-
-
-def _receive(descriptor: int) -> bytes:
-    head = _read(descriptor, 8)
-    return _read(descriptor, int.from_bytes(head, "big")) if len(head) == 8 else b""
-
-
-def _read(descriptor: int, size: int) -> bytes:
-    parts = []
-    while size and (part := _REAL.read(descriptor, min(size, 1 << 16))):
-        parts.append(part)
-        size -= len(part)
-    return b"".join(parts)

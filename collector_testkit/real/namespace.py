@@ -11,11 +11,13 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["Layers", "enter", "lies_on_overlay", "told_of_parents_death"]
+from collector_testkit.forked import end_with_parent
+
+__all__ = ["Layers", "enter", "lies_on_overlay"]
 
 _NEWNS, _NEWUSER = 0x20000, 0x10000000
 _REC, _PRIVATE = 16384, 1 << 18
-_SET_PDEATHSIG, _SET_PTRACER = 1, 0x59616D61
+_SET_PTRACER = 0x59616D61
 
 
 class Layers:
@@ -41,8 +43,8 @@ class Layers:
             _done(libc.mount(b"overlay", top.encode(), b"overlay", 0, options.encode()), f"mount over {top}")
 
 
-def enter(layers: Layers) -> None:
-    """Give this process, which must have one thread, a view of its own; it dies with its parent.
+def enter(layers: Layers, parent: int) -> None:
+    """Give this process, which must have one thread, a view of its own; it dies with the process `parent`.
 
     Raises:
         OSError: the kernel or the machine's policy does not allow it.
@@ -59,7 +61,7 @@ def enter(layers: Layers) -> None:
     _done(libc.mount(b"none", b"/", None, _REC | _PRIVATE, None), "make mounts private")
     layers.mount(libc)
     libc.prctl(_SET_PTRACER, ctypes.c_ulong(-1 & (2**64 - 1)), 0, 0, 0)  # any tracer may attach
-    told_of_parents_death(signal.SIGKILL)  # not before: a new user namespace forgets it
+    end_with_parent(parent, signal.SIGKILL)  # not before: a new user namespace forgets it
 
 
 def lies_on_overlay(place: str) -> bool:
@@ -72,11 +74,6 @@ def lies_on_overlay(place: str) -> bool:
     ]
     above = [(where, kind) for where, kind in mounts if (place + "/").startswith(where.rstrip("/") + "/")]
     return max(above, key=lambda mount: len(mount[0]), default=("", ""))[1] == "overlay"
-
-
-def told_of_parents_death(number: int) -> None:
-    """Have the kernel send this process a signal when the thread that made it ends. Source: prctl(2)."""
-    ctypes.CDLL(None, use_errno=True).prctl(_SET_PDEATHSIG, number, 0, 0, 0)
 
 
 def _done(status: int, what: str) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from collector_testkit import lifetime as lifetimes
+from collector_testkit import repro_linux
 from collector_testkit.effects import Disk, Node
 from collector_testkit.errors import HarnessError
 from collector_testkit.history import Lifetime
@@ -29,6 +30,8 @@ __all__ = ["END", "Lived", "Processes", "disk_below", "expected_below", "write_d
 
 END = KernelEffect("end", "", "exit_group", 1)
 """Not an effect: the place behind the last one."""
+_STRACED, _DEBUG = b"+", b"d"
+"""What the process is told when it may begin: who watches it."""
 _SHOWN = 96  # bytes of each buffer that strace shows: enough for the head of a request
 
 
@@ -61,9 +64,40 @@ class Processes:
             HarnessError: the process could not be made, or did not die where it should.
         """
         existed = set(disk_below(self._layers))
+        trace, told = self._run(start, kill, lambda pid, go: _traced(pid, go, kill))
+        effects = effects_of(trace, existed.__contains__, self._watched)
+        return Lived(tuple(effects), pickle.loads(told) if told else None)
+
+    def tear(self, start: Start, number: int, end: int) -> None:
+        """Run one lifetime and kill it inside its write `number`, from 1, when the file is written up to `end`.
+
+        Raises:
+            HarnessError: the process could not be made, or the write not be cut.
+        """
+        tops = list(self._layers.tops)
+
+        def torn(pid: int, go: int) -> tuple[str, int]:
+            os.write(go, _DEBUG)
+            try:
+                return "", repro_linux.watched(pid, "write", number, tops, end)
+            except OSError as problem:
+                raise HarnessError(
+                    "no real process can be killed inside this write",
+                    value=problem.strerror or problem,
+                    expected="write(2), pwrite(2), sendfile(2) or copy_file_range(2)",
+                    next_step="read what the simulation says of it, or write in one piece",
+                ) from None
+
+        self._run(start, f"write {number}, at {end:,} bytes", torn)
+
+    def _run(
+        self, start: Start, kill: object, watch: Callable[[int, int], tuple[str, int]]
+    ) -> tuple[str, bytes]:
+        """Make the process, `watch` it to its end; the trace, and the process's own account."""
         ready, tell_ready = os.pipe()
         wait, go = os.pipe()
         answer, tell = os.pipe()
+        parent = os.getpid()
         try:
             pid = os.fork()
         except OSError as problem:
@@ -73,7 +107,7 @@ class Processes:
         if pid == 0:
             os.close(go)
             os.close(answer)
-            self._child(start, tell_ready, wait, tell)
+            self._child(parent, start, tell_ready, wait, tell)
         ended = False
         for descriptor in (tell_ready, wait, tell):
             os.close(descriptor)
@@ -81,15 +115,16 @@ class Processes:
             said = os.read(ready, 1000)
             if said != b"+":
                 raise _unable(said.decode() or "the child died", _ALLOW_NAMESPACES)
-            trace, status = _traced(pid, go, kill)
+            trace, status = watch(pid, go)
             ended = True
             told = _read_all(answer)
         finally:
             for descriptor in (ready, go, answer):
                 _close(descriptor)
             if not ended:  # and strace ends with it
-                os.kill(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
+                with suppress(ProcessLookupError, ChildProcessError):
+                    os.kill(pid, signal.SIGKILL)
+                    os.waitpid(pid, 0)
         killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
         if killed != (kill is not None):
             raise HarnessError(
@@ -98,15 +133,14 @@ class Processes:
                 expected="a SIGKILL before the chosen system call",
                 next_step="please report this with the scenario",
             )
-        effects = effects_of(trace, existed.__contains__, self._watched)
-        return Lived(tuple(effects), pickle.loads(told) if told else None)
+        return trace, told
 
     def _watched(self, path: str) -> bool:
         return path.startswith(tuple(top + "/" for top in self._layers.tops)) and not path.endswith(".pyc")
 
-    def _child(self, start: Start, ready: int, wait: int, tell: int) -> None:
+    def _child(self, parent: int, start: Start, ready: int, wait: int, tell: int) -> None:
         try:
-            enter(self._layers)
+            enter(self._layers, parent)
             signal.signal(signal.SIGINT, signal.default_int_handler)  # as a program finds it
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os.chdir("/")
@@ -119,9 +153,12 @@ class Processes:
         except BaseException as problem:
             os.write(ready, f"{type(problem).__name__}: {problem}".encode()[:900])
             os._exit(1)
-        if os.read(wait, 1) != b"+":  # nobody is left who could watch
+        how = os.read(wait, 1)
+        if not how:  # nobody is left who could watch
             os._exit(1)
         try:
+            if how == _DEBUG:
+                repro_linux.stop_until_watched()
             with world:
                 lived = lifetimes.run(self._program, world, start)
             os.write(tell, pickle.dumps(lived))
@@ -152,7 +189,7 @@ def _traced(pid: int, go: int, kill: KernelEffect | None) -> tuple[str, int]:
                 attached = strace.stderr.readline().decode("utf-8", "replace")
                 if "attached" not in attached:
                     raise _unable(attached.strip() or "strace said nothing", _ALLOW_PTRACE)
-                os.write(go, b"+")
+                os.write(go, _STRACED)
                 text = trace.read()
                 _, status = os.waitpid(pid, 0)
             except BaseException:

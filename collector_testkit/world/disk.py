@@ -12,7 +12,7 @@ from pyfakefs.fake_file import FakeFile
 from pyfakefs.fake_filesystem import FakeFilesystem
 from pyfakefs.helpers import make_string_path
 
-from collector_testkit.effects import Change, Disk, Node
+from collector_testkit.effects import Change, Disk, Node, common_prefix
 from collector_testkit.world.files import OpenFile, OpenFiles
 from collector_testkit.world.lookup import look_up
 from collector_testkit.world.tree import Tree, is_lent
@@ -182,7 +182,7 @@ class FakeDisk:
     def _torn(self, paths: list[str], node: Node, old: bytes) -> tuple[Change, ...] | None:
         """What is left when half of the bytes that a write adds or changes were written."""
         new = node.data
-        start = _common_prefix(old, new)
+        start = common_prefix(old, new)
         middle = (start + len(new)) // 2
         if middle <= start:
             return None
@@ -231,17 +231,3 @@ class FakeDisk:
             name = self.name(file)
         if name is not None:
             self._done("sync", name, ())
-
-
-def _common_prefix(a: bytes, b: bytes) -> int:
-    """How many bytes `a` and `b` begin with together."""
-    if b.startswith(a):
-        return len(a)
-    low, high = 0, min(len(a), len(b))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if a[:middle] == b[:middle]:
-            low = middle
-        else:
-            high = middle - 1
-    return low

@@ -37,12 +37,20 @@ def pytest_configure() -> None:
         Confirmer.conform = _noted(Confirmer.conform, lambda line: write(place, line))  # type: ignore[method-assign]
 
 
+def pytest_runtest_logreport(report: Any) -> None:
+    """Write down what a test says it has compared, once."""
+    if _PLACE in os.environ and report.when == "call" and "PYTEST_XDIST_WORKER" not in os.environ:
+        with open(os.environ[_PLACE], "a", encoding="utf-8") as file:
+            file.writelines(json.dumps({name: value}) + "\n" for name, value in report.user_properties)
+
+
 def _noted(ask: Callable[..., Confirmation], write: Callable[[bytes], object]) -> Callable[..., Confirmation]:
     def asking(confirmer: Any, *given: Any) -> Confirmation:
         said = ask(confirmer, *given)
         line = {
             "scenarios": not hasattr(confirmer, "noted"),
             "kills": said.kills,
+            "torn": said.torn,
             "lifetimes": said.lifetimes,
             said.outcome: True,
         }
@@ -85,6 +93,9 @@ def table(counts: Counter[str], *, server: int, pika: int, wild: Sequence[Any]) 
         ("scenarios held against real processes", counts["scenarios"]),
         ("lifetimes that real processes lived, compared effect by effect", counts["lifetimes"]),
         ("real kills, each compared by what it left", counts["kills"]),
+        ("of these, inside a write", counts["torn"]),
+        ("generated programs of file operations, in both worlds", counts["programs"]),
+        ("effects of these, with the disk after each compared byte for byte", counts["effects"]),
         ("disagreements", 0),  # one that is not planted fails its test
         ("wrong simulations that were planted, and noticed", counts["disagrees"]),
         ("comparisons of HTTP clients with a real server", server),

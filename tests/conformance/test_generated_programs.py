@@ -66,7 +66,7 @@ def programs_drawn(count):
     return chosen[:count]
 
 
-def test_both_worlds_agree_at_every_crash_point(tmp_path):
+def test_both_worlds_agree_at_every_crash_point(tmp_path, record_property):
     """Every program has the same effects in both worlds, with the same disk after each, and is told the same."""
     programs = programs_drawn(COUNT)
     real = worlds.live_for_real(programs, tmp_path)
@@ -77,7 +77,10 @@ def test_both_worlds_agree_at_every_crash_point(tmp_path):
             if (found := worlds.difference(life, worlds.live_simulated(runner, program))) is not None
         }
     assert not differences, worlds.shortest(differences)
-    assert sum(len(life.done) for life in real) > 3 * len(programs)
+    effects = sum(len(life.done) for life in real)
+    assert effects > 3 * len(programs)
+    record_property("programs", len(programs))
+    record_property("effects", effects)
     assert {done.kind for life in real for done in life.done} == {
         "chmod", "create", "link", "mkdir", "rename", "rmdir", "sync", "truncate", "unlink", "write",
     }  # fmt: skip

@@ -1,5 +1,6 @@
 """Scripts that reproduce a counterexample without the kit: what is written has reproduced it, nothing else is."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,6 @@ from quality.corpus.base import FEED_URL, Collector, message
 from collector_testkit import Broker, Feed, Scenario, check
 from collector_testkit import repro as reproducing
 from collector_testkit.cli import main
-from collector_testkit.history import Cut, Schedule, Step
 from collector_testkit.verdict import records_of
 
 ROOT = Path(__file__).parents[2]
@@ -130,14 +130,47 @@ def test_what_is_not_covered(changed, reason, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_signal_inside_a_write(tmp_path):
-    """A kill in the middle of a write is not covered, and the line says so."""
-    _, result = checked("saved-only-on-clean-stop")
-    found = result.violations[0]
-    torn = Schedule([Step(0, Cut(2, torn=True)), *found.history.schedule[1:]])
-    found = found._replace(history=found.history._replace(schedule=torn))
-    came = written(result.__class__(**{**vars(result), "violations": [found]}), tmp_path)
-    assert "middle of a write" in str(came)
+class Overwrites(Collector):
+    """Writes its state over the old one in one piece, and takes what it cannot read for no state yet."""
+
+    place = "/var/lib/collector/ids"
+
+    def run_collection(self):
+        """Publish and note one row after the other."""
+        for row in self.fetch():
+            if row["id"] not in self.noted():
+                self.publish_output(*message(row))
+                self.note(row["id"])
+
+    def noted(self):
+        """The ids in the file; none, if its two halves differ."""
+        with open(os.open(self.place, os.O_RDWR | os.O_CREAT)) as file:
+            first, _, second = file.read().strip().partition(" ")
+        return first.split(",") if first == second else []
+
+    def note(self, name):
+        """Put an id into the file, twice, so that half of it is told from all."""
+        ids = ",".join([*self.noted(), name])
+        with open(os.open(self.place, os.O_WRONLY), "wb", 0) as file:
+            file.write(f"{ids} {ids}".encode())
+
+
+def torn_by_overwriting():
+    """What is found in `Overwrites` where only a kill inside its second write does harm."""
+    feed = Feed(FEED_URL, ticks=[[{"id": "aaaa"}, {"id": "bbbb"}]])
+    scenario = Scenario(program=Overwrites, feeds=[feed], guarantee="at-least-once", resent_max=1)
+    return check(scenario, confirm=True)
+
+
+def test_a_kill_inside_a_write(tmp_path):
+    """Where only a kill inside a write breaks a law, a real one in the same place does, with and without the kit."""
+    result = torn_by_overwriting()
+    assert result.verdict == "broken"
+    for found in result.violations:
+        assert "~ t0" in str(found.schedule)
+        assert str(found.confirmation) == "confirmed with real processes on a real disk and a real SIGKILL"
+    script = written(result, tmp_path).path
+    assert "inside the write of /var/lib/collector/ids, at " in run(script).stdout
 
 
 def test_on_the_command_line(tmp_path, capsys):
