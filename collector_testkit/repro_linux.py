@@ -105,7 +105,11 @@ def shortened(pid: int, end: int) -> bool:
     place = position(pid, arguments[to], None if at is None else arguments[at])
     registers = (ctypes.c_uint64 * 64)()
     area = (ctypes.c_uint64 * 2)(ctypes.addressof(registers), ctypes.sizeof(registers))
-    if not 0 < end - place < arguments[size] or ptrace(_GETREGSET, pid, ctypes.byref(area), _GENERAL) < 0:
+    if end <= place:
+        return False
+    if end - place >= arguments[size]:
+        return True  # the rest of it changes nothing
+    if ptrace(_GETREGSET, pid, ctypes.byref(area), _GENERAL) < 0:
         return False
     registers[register] = end - place
     return ptrace(_SETREGSET, pid, ctypes.byref(area), _GENERAL) == 0

@@ -149,9 +149,9 @@ class FakeDisk:
         return file.file_path if file.file_path in paths else paths[0] if paths else None
 
     # -- what is done through open files ------------------------------------------------------------------
-    def wrote(self, file: OpenFile, old: bytes) -> None:
+    def wrote(self, file: OpenFile, old: bytes, start: int, end: int) -> None:
         """Bytes were written; a write may be cut in its middle, a truncation not."""
-        self._changed("write", file, old)
+        self._changed("write", file, old, start, end)
 
     def cut(self, file: OpenFile, old: bytes) -> None:
         """The length was set."""
@@ -163,7 +163,7 @@ class FakeDisk:
             name = self.name(file)
             self.observed.update([] if name is None else [name])
 
-    def _changed(self, kind: str, file: OpenFile, old: bytes) -> None:
+    def _changed(self, kind: str, file: OpenFile, old: bytes, start: int = 0, end: int = 0) -> None:
         if not self.recording:
             return
         obj = file.file_object
@@ -176,14 +176,16 @@ class FakeDisk:
         node = self.tree.node(obj)
         if kind == "truncate" and not node.data:
             self._fresh.update(paths)
-        torn = self._torn(paths, node, old) if kind == "write" else None
+        torn = self._torn(paths, node, old, start, end) if kind == "write" else None
         self._done(kind, name, [(path, node) for path in paths], torn)
 
-    def _torn(self, paths: list[str], node: Node, old: bytes) -> tuple[Change, ...] | None:
-        """What is left when half of the bytes that a write adds or changes were written."""
+    def _torn(
+        self, paths: list[str], node: Node, old: bytes, start: int, end: int
+    ) -> tuple[Change, ...] | None:
+        """What is left when half of the bytes from `start` to `end` that differ from the old ones were written."""
         new = node.data
-        start = common_prefix(old, new)
-        middle = (start + len(new)) // 2
+        start = max(start, common_prefix(old, new))
+        middle = (start + end) // 2
         if middle <= start:
             return None
         half = Node.of(node.kind, new[:middle] + old[middle:], node.mode, node.mtime_ns, node.inode)

@@ -29,8 +29,8 @@ _ACCESS = os.O_RDONLY | os.O_WRONLY | os.O_RDWR
 class Told(Protocol):
     """Who hears of what is done through open files."""
 
-    def wrote(self, file: OpenFile, old: bytes) -> None:
-        """Bytes were written; `old` is what was there."""
+    def wrote(self, file: OpenFile, old: bytes, start: int, end: int) -> None:
+        """Bytes were written from `start` to before `end`; `old` is what was there."""
 
     def cut(self, file: OpenFile, old: bytes) -> None:
         """The length was set; `old` is what was there."""
@@ -124,7 +124,7 @@ class OpenFile:
             offset = len(old)
         if data:
             self._put(old[:offset].ljust(offset, b"\0") + data + old[offset + len(data) :])
-        self._files.told.wrote(self, old)
+        self._files.told.wrote(self, old, offset, offset + len(data))
         return len(data)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:

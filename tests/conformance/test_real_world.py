@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -56,6 +57,27 @@ def test_planted_bugs_and_twins(case, program):
     said = killed_everywhere(Scenario(program=program, feeds=[feed], **case.options))
     assert said.outcome == "confirmed", said.details
     assert said.kills > 2
+
+
+def patch_a_file():
+    """Publish, overwrite a part of a file, write behind its end, append, copy it."""
+    requests.get(FEED_URL, timeout=30)
+    requests.post("https://api.example/rows", b"row", timeout=30)
+    with open("/var/lib/collector/rows", "wb", 0) as file:
+        file.write(b"-" * 100)
+        os.pwrite(file.fileno(), b"-----12345-----", 40)
+        os.pwrite(file.fileno(), b"behind a hole", 5_000)
+    with open("/var/lib/collector/rows", "ab", 0) as file:
+        file.write(b"appended")
+    shutil.copyfile("/var/lib/collector/rows", "/var/lib/collector/copy")
+
+
+def test_kills_inside_writes():
+    """A kill inside a write leaves part of what that write changes, wherever in the file it writes."""
+    feed, broker = Feed(FEED_URL, ticks=[[{"id": "a"}]]), Broker(http="POST https://api.example/rows")
+    said = killed_everywhere(Scenario(program=patch_a_file, feeds=[feed], broker=broker))
+    assert said.outcome == "confirmed", said.details
+    assert said.torn == 10
 
 
 def test_a_whole_exploration():
@@ -157,7 +179,7 @@ def test_a_changed_import_path_moves_no_kill(tmp_path, monkeypatch):
     server.close()
     assert differences == []
     assert len(kills) == len(history.lifetimes[0].effects) + 1
-    assert processes.lived > kills + 1
+    assert processes.lived > len(kills) + 1
 
 
 def test_nothing_is_left_behind(tmp_path, monkeypatch):
