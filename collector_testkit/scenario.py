@@ -31,6 +31,13 @@ LAWS = (
     "resend-bound", "source-order",
 )  # fmt: skip
 ANSWERS = ("ack", "nack", "unroutable", "cut-before", "cut-after")
+METHOD_ANSWERS = ("ack", "cut-before", "cut-after", "refused")
+METHODS = (
+    "basic.qos", "channel.close", "channel.open", "confirm.select", "connection.close", "connection.open",
+    "connection.start", "connection.tune", "exchange.bind", "exchange.declare", "exchange.delete",
+    "exchange.unbind", "queue.bind", "queue.declare", "queue.delete", "queue.purge", "queue.unbind",
+)  # fmt: skip
+"""The methods of AMQP 0-9-1 that the simulated RabbitMQ answers, but for messages."""
 ORDERS = ("source", "oldest-first", "newest-first")
 Row = Any
 _KEYS = ("id", "guid", "link", "url")
@@ -132,8 +139,10 @@ class Broker:
             "ack". "ack": taken; "nack": refused by a full queue; "unroutable": no queue is bound, which only
             a `mandatory` message is told; "cut-before" and "cut-after": the connection breaks before or
             after the message is taken, without a confirm. Instead of a word for all messages of a lifetime,
-            a mapping of the message's number, from 1, to a word; all others: "ack". `check` needs a tick 0
-            at which all is taken.
+            a mapping of the message's number, from 1, to a word; all others: "ack". In it, the name of
+            another AMQP method, like "channel.open", means that the connection breaks before or after the
+            broker has it; `{"connection.start": "refused"}`: nobody listens. `check` needs a tick 0 at
+            which all is taken.
     """
 
     pika: bool = False
@@ -142,25 +151,30 @@ class Broker:
     records: str | Callable[[Any], Any] = "auto"
     identity: Callable[[Any], Any] | None = None
     response: Any = None
-    answers: Sequence[str | Mapping[int, str]] = ()
+    answers: Sequence[str | Mapping[int | str, str]] = ()
 
-    def answer(self, tick: int, number: int) -> str:
-        """What RabbitMQ answers at `tick` to the message with this number, from 1, in its lifetime."""
+    def answer(self, tick: int, to: int | str) -> str:
+        """What RabbitMQ answers at `tick` to a message, by its number in its lifetime from 1, or to a method."""
         answer = self._answer_at(tick)
-        return answer if isinstance(answer, str) else answer.get(number, "ack")
+        if isinstance(answer, str):
+            return answer if isinstance(to, int) else "ack"
+        return answer.get(to, "ack")
 
     def refuses(self, tick: int) -> bool:
         """Whether RabbitMQ does not take every message at `tick`."""
         answer = self._answer_at(tick)
         return answer != "ack" if isinstance(answer, str) else any(word != "ack" for word in answer.values())
 
-    def _answer_at(self, tick: int) -> str | Mapping[int, str]:
+    def _answer_at(self, tick: int) -> str | Mapping[int | str, str]:
         return self.answers[min(tick, len(self.answers) - 1)] if self.answers else "ack"
 
     def __post_init__(self) -> None:
         for answer in self.answers:
-            for word in [answer] if isinstance(answer, str) else answer.values():
-                _one_of("Broker(answers=)", word, ANSWERS)
+            for to, word in ({1: answer} if isinstance(answer, str) else answer).items():
+                if isinstance(to, str):
+                    _one_of("Broker(answers=)", to, METHODS)
+                words = METHOD_ANSWERS if to == "connection.start" else METHOD_ANSWERS[:-1]
+                _one_of("Broker(answers=)", word, ANSWERS if isinstance(to, int) else words)
         if sum((self.pika, self.http is not None, self.call is not None)) > 1:
             raise UsageError(
                 "a broker has one way to publish",

@@ -37,7 +37,7 @@ class FakeBroker:
         self._value = value
         self._emit = emit
         self._inside = False
-        self._pika = PikaFake(self._publish_pika, self._confirm, self._answer)
+        self._pika = PikaFake(self._publish_pika, self._confirm, self._answer, self._answer_to)
         self._tick = self._sent = 0
         self.problem: UsageError | None = None
 
@@ -81,6 +81,9 @@ class FakeBroker:
     def _answer(self) -> str:
         self._sent += 1
         return self._value.answer(self._tick, self._sent)
+
+    def _answer_to(self, method: str) -> str:
+        return self._value.answer(self._tick, method)
 
     def _confirm(self) -> None:
         self._emit("confirm", "broker")

@@ -14,9 +14,18 @@ class PikaWorld(Protocol):
     publish: Callable[[str, str, bytes, Any, bool], None]
     confirm: Callable[[], None]
     answer: Callable[[], str]
+    answer_to: Callable[[str], str]
 
     def refuse(self, call: str, next_step: str) -> NoReturn:
         """Raise the error of a call that is not simulated."""
+
+
+# What a connection that ends in the place of the broker's part of each is taken for. Source: pika, connection.py.
+_HANDSHAKE = {
+    "connection.start": "IncompatibleProtocolError",
+    "connection.tune": "ProbableAuthenticationError",
+    "connection.open": "ProbableAccessDeniedError",
+}
 
 
 class Endpoint:
@@ -33,6 +42,19 @@ class Endpoint:
     @property
     def is_closed(self) -> bool:
         return not self.is_open
+
+    def _failed_handshake(self) -> Any:
+        """What pika makes of a connection that is refused, or ends before it is open; `None`: it opens."""
+        for method, name in _HANDSHAKE.items():
+            answer = self._world.answer_to(method)
+            if answer != "ack":
+                error = getattr(self._pika.exceptions, "AMQPConnectionError" if answer == "refused" else name)
+                return error("the connection was refused or lost (simulated)")
+        return None
+
+    def _lost(self) -> Any:
+        """What pika makes of a connection that ends later."""
+        return self._pika.exceptions.StreamLostError("Stream connection lost (simulated)")
 
     def _require_open(self) -> None:
         if not self.is_open:

@@ -36,6 +36,8 @@ class PikaFake:
         confirm: called once when a clean close makes the broker process what was published without confirms,
             for all channels of the connection.
         answer: called for each `basic_publish`: what the broker answers, one of `scenario.ANSWERS`.
+        answer_to: called with the AMQP name of each other method that is answered: one of
+            `scenario.METHOD_ANSWERS`.
 
     `refusal` is the first call that was refused, in case the program swallowed the exception.
 
@@ -44,9 +46,14 @@ class PikaFake:
     """
 
     def __init__(
-        self, publish: Publish, confirm: Callable[[], None], answer: Callable[[], str] = lambda: "ack"
+        self,
+        publish: Publish,
+        confirm: Callable[[], None],
+        answer: Callable[[], str] = lambda: "ack",
+        answer_to: Callable[[str], str] = lambda method: "ack",
     ) -> None:
-        self.publish, self.confirm, self.answer = publish, confirm, answer
+        self.publish, self.confirm = publish, confirm
+        self.answer, self.answer_to = answer, answer_to
         self.refusal: UsageError | None = None
         self._patches = Patches()
 
@@ -119,15 +126,21 @@ class _Connection(Endpoint):
         self._channels: dict[int, _Channel] = {}
         self._timers: dict[int, tuple[float, Callable[[], Any]]] = {}
         self._numbers = itertools.count(1)
+        error = self._failed_handshake()
+        if error is not None:
+            self.is_open = False
+            raise error
 
     def channel(self, channel_number: int | None = None) -> Any:
         self._require_open()
+        self.ask("channel.open")
         number = channel_number or next(n for n in itertools.count(1) if n not in self._channels)
         self._channels[number] = self._channel_class(self, number)
         return self._channels[number]
 
     def close(self, reply_code: int = 200, reply_text: str = "Normal shutdown") -> None:
         self._require_open()
+        self.ask("connection.close")
         self.is_open = False
         self.end(list(self._channels.values()))
 
@@ -138,12 +151,16 @@ class _Connection(Endpoint):
         if any(channel.confirms.unconfirmed for channel in channels):
             self._world.confirm()
 
+    def ask(self, method: str) -> None:
+        """Send a method that the broker answers."""
+        if self._world.answer_to(method) != "ack":
+            self.lose()
+
     def lose(self) -> NoReturn:
-        """Break: the program has no answer to its last message, and none to come."""
+        """Break: the program has no answer to what it sent last, and none to come; what it sent before has arrived."""
         self.is_open = False
-        for channel in self._channels.values():
-            channel.is_open = False
-        raise self._pika.exceptions.StreamLostError("Stream connection lost (simulated)")
+        self.end(list(self._channels.values()))
+        raise self._lost()
 
     def process_data_events(self, time_limit: float | None = 0) -> None:
         # Simpler than pika, which comes back early when a timer is due: here all of the time passes first.
@@ -191,10 +208,12 @@ class _Channel(Endpoint):
 
     def close(self, reply_code: int = 0, reply_text: str = "Normal shutdown") -> None:
         self._require_open()
+        self.connection.ask("channel.close")
         self.connection.end([self])
 
     def confirm_delivery(self) -> None:
         self._require_open()
+        self.connection.ask("confirm.select")
         self.confirms.are_on = True
 
     def basic_publish(
@@ -215,6 +234,7 @@ class _Channel(Endpoint):
     def reply(self, path: str, arguments: Mapping[str, Any]) -> Any:
         """What the broker answers to a declaration: queues are empty, one without a name gets one."""
         self._require_open()
+        self.connection.ask(path.lower().removesuffix("ok"))
         method = operator.attrgetter(path)(self._pika.spec)()
         for field in vars(method):
             setattr(method, field, 0 if field.endswith("_count") else arguments[field] or next(self._names))

@@ -98,8 +98,11 @@ class SelectConnection(Endpoint):
         self.params = parameters or kind()
         self._on_close = [on_close_callback] if on_close_callback else []
         self._channels: dict[int, SelectChannel] = {}
-        if on_open_callback is not None:
-            self.ioloop.add_callback(functools.partial(on_open_callback, self))
+        error = self._failed_handshake()
+        self.is_open = error is None
+        told, what = (on_open_callback, ()) if error is None else (on_open_error_callback, (error,))
+        if told is not None:
+            self.ioloop.add_callback(functools.partial(told, self, *what))
 
     def add_on_close_callback(self, callback: Callable[..., Any]) -> None:
         self._on_close.append(callback)
@@ -109,14 +112,24 @@ class SelectConnection(Endpoint):
     ) -> Any:
         self._require_open()
         number = channel_number or next(n for n in itertools.count(1) if n not in self._channels)
-        channel = self._channels[number] = self._channel_class(self, number)
-        if on_open_callback is not None:
-            self.ioloop.add_callback(functools.partial(on_open_callback, channel))
+        channel = self._channel_class(self, number)
+        if not self.breaks_at("channel.open"):
+            self._channels[number] = channel
+            if on_open_callback is not None:
+                self.ioloop.add_callback(functools.partial(on_open_callback, channel))
         return channel
 
     def close(self, reply_code: int = 200, reply_text: str = "Normal shutdown") -> None:
         self._require_open()
-        self.end(self._pika.exceptions.ConnectionClosedByClient(reply_code, reply_text))
+        if not self.breaks_at("connection.close"):
+            self.end(self._pika.exceptions.ConnectionClosedByClient(reply_code, reply_text))
+
+    def breaks_at(self, method: str) -> bool:
+        """Send a method that the broker answers; whether the connection breaks there, which the loop will tell."""
+        breaks = self._world.answer_to(method) != "ack"
+        if breaks:
+            self.ioloop.add_callback(lambda: self.end(self._lost()))
+        return breaks
 
     def end(self, reason: Exception) -> None:
         """The connection has ended; those who asked for it hear why, the channels' first."""
@@ -177,7 +190,8 @@ class SelectChannel(Endpoint):
 
     def close(self, reply_code: int = 0, reply_text: str = "Normal shutdown") -> None:
         self._require_open()
-        self.end(self._pika.exceptions.ChannelClosedByClient(reply_code, reply_text))
+        if not self.connection.breaks_at("channel.close"):
+            self.end(self._pika.exceptions.ChannelClosedByClient(reply_code, reply_text))
 
     def end(self, reason: Exception) -> None:
         """The channel has ended, and what was sent on it has arrived."""
@@ -190,6 +204,8 @@ class SelectChannel(Endpoint):
     def reply(self, path: str, arguments: dict[str, Any]) -> None:
         """Answer a declaration by its callback: queues are empty, one without a name gets one."""
         self._require_open()
+        if self.connection.breaks_at(path.lower().removesuffix("ok")):
+            return
         method = operator.attrgetter(path)(self._pika.spec)()
         for field in vars(method):
             setattr(method, field, 0 if field.endswith("_count") else arguments[field] or next(self._names))
@@ -201,7 +217,7 @@ class SelectChannel(Endpoint):
         sent, self._sent = self._sent, []
         if any(answer.startswith("cut") for _, answer, _ in sent):
             self._confirms.settle()  # the broker has what came before the cut
-            self.connection.end(self._pika.exceptions.StreamLostError("Stream connection lost (simulated)"))
+            self.connection.end(self._lost())
             return
         if self._confirms.are_on:
             self._confirms.settle()

@@ -21,14 +21,16 @@ class Proxy:
     - "pass": everything;
     - "cut-before": the connection ends when the client publishes, and the broker hears nothing of it;
     - "cut-after": it ends when the broker confirms, and the client hears nothing of it;
-    - "hold": the confirm waits for `release`.
+    - "hold": the confirm waits for `release`;
+    - a direction ("to-broker" or "to-client") and a number: the connection ends in the place of this frame, from 0;
+      the first to the broker is the protocol header.
     """
 
-    def __init__(self, broker: tuple[str, int], rule: str = "pass") -> None:
+    def __init__(self, broker: tuple[str, int], rule: str | tuple[str, int] = "pass") -> None:
         self.rule = rule
         self.confirmed = threading.Event()
         self.release = threading.Event()
-        self.connections = 0
+        self.connections = self.cuts = 0
         self._broker = broker
         self._sockets: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
@@ -61,14 +63,14 @@ class Proxy:
                 self.connections += 1
                 server = socket.create_connection(self._broker)
                 self._sockets += [client, server]
-                self._run(self._forward, client, server, _PROTOCOL_HEADER_BYTES)
-                self._run(self._forward, server, client, 0)
+                self._run(self._forward, "to-broker", client, server)
+                self._run(self._forward, "to-client", server, client)
 
-    def _forward(self, source: socket.socket, target: socket.socket, header_bytes: int) -> None:
+    def _forward(self, direction: str, source: socket.socket, target: socket.socket) -> None:
         with contextlib.suppress(OSError), source.makefile("rb") as stream:
-            target.sendall(stream.read(header_bytes))
-            for frame in _frames(stream):
-                if not self._lets_through(frame[7:11]):
+            for number, frame in enumerate(_frames(stream, direction == "to-broker")):
+                if self.rule == (direction, number) or not self._lets_through(frame[7:11]):
+                    self.cuts += 1
                     break
                 target.sendall(frame)
         self._end(source, target)
@@ -91,7 +93,9 @@ class Proxy:
             one.close()
 
 
-def _frames(stream: object) -> Iterator[bytes]:
+def _frames(stream: object, begins_with_header: bool) -> Iterator[bytes]:
     read = stream.read  # type: ignore[attr-defined]  # a buffered reader
+    if begins_with_header:
+        yield read(_PROTOCOL_HEADER_BYTES)
     while len(head := read(7)) == 7:
         yield head + read(int.from_bytes(head[3:7], "big") + 1)

@@ -6,11 +6,12 @@ import importlib
 import json
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cuts
 import pika
 import pika.exceptions
 import pytest
@@ -218,6 +219,48 @@ def test_a_batch_is_taken_whole_and_in_order(queue: Queue) -> None:
     _, properties, _ = queue.channel.basic_get(queue.name)
     assert properties.delivery_mode == 2
     assert [identity for identity, _ in queue.take()] == [str(number) for number in range(1, 500)]
+
+
+# -- pika, cut at each frame --------------------------------------------------------------------------------
+INTERFACES = {"blocking": cuts.told, "select": cuts.told_by_callbacks}
+
+
+def foreseen(
+    interface: str, exchange: str, answers: Mapping[int | str, str]
+) -> tuple[list[str], list[bytes]]:
+    """What the kit's broker tells the script, and what it has then."""
+
+    def program() -> None:
+        print(json.dumps(INTERFACES[interface]("amqp://shop", exchange)))
+
+    lifetime = replay(Scenario(program=program, broker=Broker(pika=True, answers=[answers])), "t0").lifetimes[
+        0
+    ]
+    messages = [effect.message.body for effect in lifetime.effects if effect.message]
+    return json.loads(lifetime.output), messages
+
+
+@pytest.mark.parametrize("interface", INTERFACES)
+@pytest.mark.parametrize(
+    "boundary", [*cuts.BOUNDARIES, ("to-broker", 15), ("to-client", 10)], ids=lambda b: f"{b[0]}-{b[1]}"
+)
+def test_a_connection_cut_at_a_frame(interface: str, boundary: tuple[str, int], queue: Queue) -> None:
+    """Wherever between two frames a connection ends, calls, errors and what has arrived are those of the kit."""
+    with Proxy(ADDRESS, boundary) as proxy:
+        heard = INTERFACES[interface](f"amqp://guest:guest@127.0.0.1:{proxy.port}/%2F", queue.name)
+    answers = cuts.BOUNDARIES.get(boundary, {})
+    assert proxy.cuts == len(answers)
+    arrived = [body for _, body in queue.take()]
+    assert (heard, arrived) == foreseen(interface, queue.name, answers)
+
+
+@pytest.mark.parametrize("interface", INTERFACES)
+def test_a_refused_connection(interface: str) -> None:
+    """Where nobody listens, the error is that of the kit's broker."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    heard = INTERFACES[interface](f"amqp://guest:guest@127.0.0.1:{port}/%2F", "none")
+    assert (heard, []) == foreseen(interface, "none", {"connection.start": "refused"})
 
 
 # -- pika itself --------------------------------------------------------------------------------------------
