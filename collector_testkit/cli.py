@@ -89,6 +89,12 @@ def _parser() -> argparse.ArgumentParser:
     replaying = commands.add_parser("replay", help="run one schedule and print its timeline")
     replaying.add_argument("scenario", metavar="FILE:NAME", help="a Python file and the name of its Scenario")
     replaying.add_argument("schedule", metavar="SCHEDULE", help="as a report prints it, like 't0!7 t0'")
+    replaying.add_argument(
+        "--world",
+        choices=("simulated", "real"),
+        default="simulated",
+        help="real: live it with real processes and kills as well",
+    )
     replaying.set_defaults(run=_replay)
     return parser
 
@@ -127,8 +133,10 @@ def _replay(options: argparse.Namespace) -> int:
     from collector_testkit import replays, report, verdict
 
     scenario = load(options.scenario)
-    history = replays.replay(scenario, options.schedule)
+    history, said = replays.relive(scenario, options.schedule, world=options.world)
     print(report.timeline(history, verdict.records_of(scenario)))
+    if said is not None:
+        print(f"for real  {said}")
     return HOLDS
 
 

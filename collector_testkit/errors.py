@@ -23,7 +23,7 @@ class TestkitError(Exception):
 
     Args:
         happened: what happened, one clause without a full stop.
-        value: the value concerned, echoed with `repr` unless it is already a string.
+        value: the value concerned, echoed with `repr` unless it is a string that can be seen.
         expected: what was expected instead.
         next_step: what to do now.
 
@@ -35,7 +35,7 @@ class TestkitError(Exception):
 
     def __init__(self, happened: str, *, value: object, expected: str, next_step: str) -> None:
         self.happened = happened
-        self.value = value if isinstance(value, str) else repr(value)
+        self.value = value if isinstance(value, str) and value.strip() else repr(value)
         self.expected = expected
         self.next_step = next_step
         super().__init__(happened)

@@ -51,6 +51,9 @@ def as_json(result: Any) -> dict[str, Any]:
                 "blamed": shown(violation.blamed),
                 "sentence": violation.sentence,
                 "confirmation": None if violation.confirmation is None else violation.confirmation.outcome,
+                "confirmation_details": list(violation.confirmation.details)
+                if violation.confirmation
+                else [],
             }
             for violation in result.violations
         ],

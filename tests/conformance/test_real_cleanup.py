@@ -117,6 +117,27 @@ def test_nothing_outlives_a_check_that_is_ended(end, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+ISOLATED = """
+from collector_testkit import Scenario, check
+from conformance.test_real_cleanup import Slow
+
+print("ready", flush=True)
+check(Scenario(program=Slow, isolate=True))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL, signal.SIGTERM])
+def test_no_isolated_lifetime_outlives_its_check(number, tmp_path):
+    """The processes of isolated lifetimes end with the checking process, however that ends."""
+    process = started(ISOLATED, tmp_path)
+    assert process.stdout.readline() == "ready\n", process.stderr.read()
+    assert until(lambda: len(alive(tmp_path)) == 3)  # the check, its clean copy, and a lifetime
+    process.send_signal(number)
+    process.communicate(timeout=DEADLINE_S)
+    assert process.returncode != 0
+    assert until(lambda: not alive(tmp_path)), alive(tmp_path)
+
+
 # -- what a machine may lack ----------------------------------------------------------------------------------
 def told(tmp_path, world="simulated", **options):
     """What a check that wants real processes prints: what came of the counterexample, then the verdict."""

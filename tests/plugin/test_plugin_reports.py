@@ -195,6 +195,7 @@ def test_confirm(run: Run, project: pytest.Pytester, monkeypatch: pytest.MonkeyP
     assert told(result) == [f"E         for real  {expected}"]
     (violation,) = reports(project.path / "reports")["test_reader.py_test_broken.json"]["violations"]
     assert violation["confirmation"] == ("confirmed" if missing is None else "not-checked")
+    assert violation["confirmation_details"] == ([] if missing is None else [missing])
 
 
 def test_confirm_never(run: Run, project: pytest.Pytester) -> None:

@@ -212,6 +212,21 @@ def test_world(missing: str | None, project: Path, capsys: pytest.CaptureFixture
         assert real is None
 
 
+def test_replay_for_real(missing: str | None, project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With `--world real`, a schedule is lived for real too, killed at the same place, or that is not measured."""
+    status = cli.main(["replay", "mine.py:broken", "t0!2 t0", "--world", "real"])
+    out, err = capsys.readouterr()
+    if missing is None:
+        assert (status, err) == (0, "")
+        assert "KILLED after effect 2" in out
+        assert out.splitlines()[-1] == (
+            "for real  confirmed with real processes on a real disk and a real SIGKILL"
+        )
+    else:
+        assert (status, out) == (3, "")
+        assert missing in err
+
+
 def test_without_being_asked(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Without `--confirm` and `--world`, nothing is said of the real world."""
     cli.main(["check", "mine.py:broken", "--world", "simulated", "--json", "mine.json"])
