@@ -50,7 +50,7 @@ class _Output(io.BytesIO):
 
 
 # The real ones, out of reach of the simulated ones, which replace names in other modules.
-_set_handler, _set_timer, _monotonic = signal.signal, signal.setitimer, time.monotonic
+_set_handler, _set_timer, _elapsed = signal.signal, signal.setitimer, time.perf_counter
 
 
 class Start(NamedTuple):
@@ -251,7 +251,7 @@ def _alarm(world: World) -> Iterator[None]:
         yield
         return
     limit_s = world.scenario.limits.wall_seconds_max
-    began_s = _monotonic()
+    began_s = _elapsed()
 
     def ring(number: int, frame: Any) -> None:
         sites = map(world.ledger.site, (frame, *threads.running(world.threads).values()))
@@ -265,7 +265,7 @@ def _alarm(world: World) -> Iterator[None]:
         _set_timer(signal.ITIMER_REAL, 0)
         _set_handler(signal.SIGALRM, handler)
         if left_s:  # somebody else's alarm, as of pytest-timeout
-            passed_s = _monotonic() - began_s
+            passed_s = _elapsed() - began_s
             _set_timer(signal.ITIMER_REAL, max(left_s - passed_s, 0.001), interval_s)
 
 

@@ -34,8 +34,8 @@ _sleep = time.sleep  # the real one
 class Clock:
     """Wall clock, monotonic clock, sleep and alarm of the simulated machine.
 
-    time-machine sets the wall clock; it leaves `time.monotonic`, `time.perf_counter` and `time.sleep`
-    alone, so they follow here. `on_sleep` gets the simulated seconds of each sleep. Threads that were there
+    time-machine sets the wall clock; it leaves `time.perf_counter` and `time.sleep` alone, and from 3.0 on
+    `time.monotonic`, so they follow here. `on_sleep` gets the simulated seconds of each sleep. Threads that were there
     before, a test runner's own, really wait.
     """
 

@@ -6,7 +6,6 @@ import importlib
 import os
 import sys
 import sysconfig
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -17,6 +16,7 @@ from pyfakefs.fake_filesystem_unittest import Patcher
 from collector_testkit.effects import Disk
 from collector_testkit.errors import TestkitError
 from collector_testkit.scenario import Scenario
+from collector_testkit.world import threads
 from collector_testkit.world.broker import FakeBroker
 from collector_testkit.world.calls import Calls
 from collector_testkit.world.clock import Clock
@@ -58,7 +58,7 @@ class World:
         self.guards = Guards(self.ledger.site)
         self.disk: FakeDisk
         self.problem: TestkitError | None = None
-        self.threads = frozenset(threading.enumerate())
+        self.threads = threads.known()
         self.program_name = program_name
         self._fs = fs
         self._patches = Patches()

@@ -1,6 +1,6 @@
 """Threads: those a program started, and their end with its process.
 
-Knows CPython's threads; must not know programs. `known` are threads that are none of the program's.
+Knows CPython's threads; must not know programs.
 """
 
 from __future__ import annotations
@@ -17,20 +17,35 @@ from typing import Any, NamedTuple
 
 from collector_testkit.world.patches import Patches
 
-__all__ = ["end", "join", "release_pools", "runnable", "running"]
+__all__ = ["Known", "end", "join", "known", "release_pools", "runnable", "running"]
 
 _PATIENCE_S = 0.03  # real seconds that a thread gets to see its end
 _LONG_PATIENCE_S = 1.0  # the same for one that was told so
 _POLL_S = 0.001
 _BUSY_S = 0.0005  # of processor time within _PATIENCE_S: less, and the thread waits
 
-# The real ones, out of reach of the simulated clock, which replaces names in other modules.
-_sleep, _monotonic, _clock = time.sleep, time.monotonic, time.clock_gettime
+# The real ones, out of reach of the simulated clock, which replaces names in other modules, and of time-machine, which
+# up to 2.x stops time.monotonic itself.
+_sleep, _elapsed, _clock = time.sleep, time.perf_counter, time.clock_gettime
 
 
-def running(known: frozenset[threading.Thread]) -> dict[int, FrameType]:
+class Known(NamedTuple):
+    """Threads that are none of the program's; `foreign` are the idents of those that `threading` does not know."""
+
+    threads: frozenset[threading.Thread]
+    foreign: frozenset[int]
+
+
+def known() -> Known:
+    """All that run now, as of a debugger or of pytest-xdist."""
+    threads = frozenset(threading.enumerate())
+    return Known(threads, frozenset(sys._current_frames()) - {thread.ident for thread in threads})
+
+
+def running(known: Known) -> dict[int, FrameType]:
     """The frame of each thread of the program but the current one, by ident."""
-    mine = {thread.ident for thread in known if thread.is_alive()} | {threading.get_ident()}
+    mine = {thread.ident for thread in known.threads if thread.is_alive()} | known.foreign
+    mine |= {threading.get_ident()}
     return {ident: frame for ident, frame in sys._current_frames().items() if ident not in mine}
 
 
@@ -66,7 +81,7 @@ def _state(native: int | None) -> str:
         _REAL.close(descriptor)
 
 
-def join(known: frozenset[threading.Thread]) -> None:
+def join(known: Known) -> None:
     """Wait for the threads that keep a process alive.
 
     Not with `Thread.join`: it takes a thread for ended when an exception comes out of a signal handler.
@@ -76,7 +91,7 @@ def join(known: frozenset[threading.Thread]) -> None:
             _sleep(_POLL_S)
 
 
-def release_pools(known: frozenset[threading.Thread], patches: Patches) -> None:
+def release_pools(known: Known, patches: Patches) -> None:
     """Let idle workers of thread pools go, as the interpreter does before it joins threads."""
     waiting = dict(pools._threads_queues)
     workers = [thread for thread in waiting if thread.ident in running(known)]
@@ -86,7 +101,7 @@ def release_pools(known: frozenset[threading.Thread], patches: Patches) -> None:
             waiting[worker].put(None)
 
 
-def end(known: frozenset[threading.Thread]) -> tuple[frozenset[threading.Thread], threading.Thread | None]:
+def end(known: Known) -> tuple[Known, threading.Thread | None]:
     """End what is left of the program's threads, as the end of its process does.
 
     Returns `known` with those that wait for ever, which is harmless, and one that cannot be ended.
@@ -103,7 +118,8 @@ def end(known: frozenset[threading.Thread]) -> tuple[frozenset[threading.Thread]
     if busy:
         _wait(lambda: not running(known).keys() & busy, _LONG_PATIENCE_S)
     alive = [thread for thread in threading.enumerate() if thread.ident in running(known)]
-    return known | set(alive), next((thread for thread in alive if thread.ident in busy), None)
+    more = known._replace(threads=known.threads | set(alive))
+    return more, next((thread for thread in alive if thread.ident in busy), None)
 
 
 def _is_busy(ident: int, spent_s: float) -> bool:
@@ -111,8 +127,8 @@ def _is_busy(ident: int, spent_s: float) -> bool:
 
 
 def _wait(over: Callable[[], bool], patience_s: float = _PATIENCE_S) -> None:
-    until_s = _monotonic() + patience_s
-    while not over() and _monotonic() < until_s:
+    until_s = _elapsed() + patience_s
+    while not over() and _elapsed() < until_s:
         _sleep(_POLL_S)
 
 
