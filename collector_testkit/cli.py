@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-HOLDS, BROKEN, USAGE, UNKNOWN, INTERRUPTED = 0, 1, 2, 3, 130
+HOLDS, BROKEN, USAGE, UNKNOWN, INTERRUPTED, UNREAD = 0, 1, 2, 3, 130, 141
 _PATIENCE_S = 2.0
 _FRAME_S = 0.1  # real time between two changes of the progress line
 
@@ -35,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         status: int = options.run(options)
+        sys.stdout.flush()
     except ModuleNotFoundError as missing:  # of the engine: what a scenario's file misses is told by load()
         print(f"collector-testkit: {wiring.missing_line(missing)}", file=sys.stderr)
         return USAGE
@@ -44,6 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("collector-testkit: interrupted; nothing is promised", file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:  # nobody reads on, as of `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return UNREAD
     return status
 
 

@@ -19,6 +19,7 @@ class Node(NamedTuple):
 
     `mode` are the permission bits, `mtime_ns` the modification time in nanoseconds since the epoch,
     `inode` is 0 unless several names share the file. `digest` (128 bits) covers kind, mode and data.
+    `stamped`: the program has set the time, to one that no clock or file told it.
     """
 
     kind: str
@@ -27,13 +28,16 @@ class Node(NamedTuple):
     mtime_ns: int
     inode: int
     digest: int
+    stamped: bool = False
 
     @classmethod
-    def of(cls, kind: str, data: bytes, mode: int, mtime_ns: int, inode: int = 0) -> Node:
+    def of(
+        cls, kind: str, data: bytes, mode: int, mtime_ns: int, inode: int = 0, stamped: bool = False
+    ) -> Node:
         """The node with its digest computed."""
         head = f"{kind}:{mode}:{inode}:".encode()
         digest = blake2b(head + data, digest_size=16).digest()
-        return cls(kind, data, mode, mtime_ns, inode, int.from_bytes(digest, "big"))
+        return cls(kind, data, mode, mtime_ns, inode, int.from_bytes(digest, "big"), stamped)
 
 
 Change = tuple[str, Node | None]

@@ -19,22 +19,23 @@ class Fingerprint:
     A file whose contents the program never looks at counts by its name alone; `observed` are the others. A
     symbolic link counts with its target, since to open a path is to follow it.
     A time of last change counts in whole ticks, told by `tick_of`: within a tick, clocks differ from
-    schedule to schedule.
+    schedule to schedule. One that the program has set counts as it is.
     """
 
     def __init__(self, observed: frozenset[str] | None, tick_of: Callable[[int], int]) -> None:
         self._observed = observed
         self._tick_of = tick_of
-        self._known: dict[tuple[str, int, int], int] = {}
+        self._known: dict[tuple[str, int, int, bool], int] = {}
 
     def part(self, path: str, node: Node) -> int:
         """What one name adds."""
         if self._observed is not None and path not in self._observed and node.kind != "link":
             return name_part(path, node.kind)
-        key = (path, node.digest, node.mtime_ns)
+        key = (path, node.digest, node.mtime_ns, node.stamped)
         known = self._known.get(key)
         if known is None:
-            text = f"{path}\0{node.kind}\0{node.digest}\0{self._tick_of(node.mtime_ns)}"
+            when = f"{node.mtime_ns} ns" if node.stamped else self._tick_of(node.mtime_ns)
+            text = f"{path}\0{node.kind}\0{node.digest}\0{when}"
             known = self._known[key] = _hash(text)
         return known
 

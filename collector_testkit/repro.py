@@ -35,6 +35,7 @@ _BEGIN, _END = "# ---- from here on: what is written ----\n", "# ---- end of dat
 _MAIN = 'if __name__ == "__main__":\n'
 _OURS = ("__future__", "collector_testkit")
 _UNSEEN = ("sleep", "confirm")  # effects that are no system call
+_SENT = ("publish", "request")
 
 
 class Written(NamedTuple):
@@ -335,20 +336,24 @@ def _place(step: Step, lived: Lifetime, below: tuple[str, ...]) -> tuple[int, An
     if done and done[-1].kind == "publish" and not step.cut.torn:
         number = sum(effect.kind == "publish" for effect in done)
         return step.tick, ("publish", number), f"as its publish {number} has arrived{_at(done[-1])}"
+    changed = [effect for effect in done if effect.kind not in _SENT]
+    nth = 1 + len(changed)
+    if any(not effect.target.startswith(below) for effect in changed):
+        raise _NotCoveredError("it changes files of which no copy can be laid out")
     if coming is None:
-        return step.tick, ("before", "exit", 1), "as it was about to exit"
+        return step.tick, ("before", "exit", nth), "as it was about to exit"
     number = 1 + sum(effect.kind == coming.kind for effect in done)
     if coming.kind == "request":
         return step.tick, ("request", number), f"at its request {number}, before the answer{_at(coming)}"
     if coming.kind == "publish":
         return step.tick, ("unpublished", number), f"as it was about to publish{_at(coming)}"
-    if any(not effect.target.startswith(below) for effect in (*done, coming) if effect.kind == coming.kind):
+    if not coming.target.startswith(below):
         raise _NotCoveredError(f"it changes {coming.target}, of which no copy can be laid out")
     if step.cut.torn:
         end = lived.torn_up_to()
         where = f"inside the write of {coming.target}, at {end:,} bytes{_at(coming)}"
-        return step.tick, ("inside", "write", number, end), where
-    return step.tick, ("before", coming.kind, number), f"before {coming.kind} of {coming.target}{_at(coming)}"
+        return step.tick, ("inside", "write", nth, end), where
+    return step.tick, ("before", coming.kind, nth), f"before {coming.kind} of {coming.target}{_at(coming)}"
 
 
 def _at(effect: Effect) -> str:

@@ -18,7 +18,7 @@ import socket
 import ssl
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,18 +34,17 @@ CALLS = {
         84: ("rmdir", "p0"), 86: ("link", "p1"), 87: ("unlink", "p0"), 88: ("link", "p1"),
         90: ("chmod", "p0"), 91: ("chmod", "0"), 2: ("open", "p0f1"), 257: ("open", "d0p1f2"),
         258: ("mkdir", "d0p1"), 263: ("unlinkat", "d0p1f2"), 264: ("rename", "d0p1d2p3"), 265: ("link", "d2p3"),
-        266: ("link", "d1p2"), 268: ("chmod", "d0p1"), 316: ("rename", "d0p1d2p3"), 231: ("exit", ""),
+        266: ("link", "d1p2"), 268: ("chmod", "d0p1"), 280: ("chmod", "d0p1"),
+        316: ("rename", "d0p1d2p3"), 231: ("exit", ""),
     },
     "aarch64": {
         64: ("write", "0"), 68: ("write", "0"), 66: ("write", "0"), 70: ("write", "0"), 71: ("write", "0"),
         285: ("write", "2"), 287: ("write", "0"), 82: ("sync", "0"), 83: ("sync", "0"),
         45: ("truncate", "p0"), 46: ("truncate", "0"), 34: ("mkdir", "d0p1"), 35: ("unlinkat", "d0p1f2"),
         36: ("link", "d1p2"), 37: ("link", "d2p3"), 38: ("rename", "d0p1d2p3"), 276: ("rename", "d0p1d2p3"),
-        52: ("chmod", "0"), 53: ("chmod", "d0p1"), 56: ("open", "d0p1f2"), 94: ("exit", ""),
+        52: ("chmod", "0"), 53: ("chmod", "d0p1"), 88: ("chmod", "d0p1"), 56: ("open", "d0p1f2"), 94: ("exit", ""),
     },
 }  # fmt: skip
-# Writes that copy: which arguments say from what, from where in it (a pointer), and how many bytes.
-COPIES = {"x86_64": {40: (1, 2, 3), 326: (0, 1, 4)}, "aarch64": {71: (1, 2, 3), 285: (0, 1, 4)}}
 # Writes that can be cut: the arguments that say to what, at which place in it (none: its position) and how many
 # bytes, and the register of the last.
 CUT = {
@@ -58,10 +57,13 @@ _OPTIONS = 0x10000F  # mark stops at system calls, follow forks and threads, kil
 _AT_ALL, _STOP_AT_CALL = 0x40000000, signal.SIGTRAP | 0x80
 
 
-def watched(pid: int, kind: str, number: int, tops: list[str], inside: int | None = None) -> int:
-    """Stop the process at each system call, as a debugger does, and kill it before change `number` of a `kind`.
+def watched(
+    pid: int, kind: str, number: int, coming: Callable[[int], str | None], inside: int | None = None
+) -> int:
+    """Stop the process at each system call, as a debugger does, and kill it before change `number`, of a `kind`.
 
-    With `inside`, that change, a write, is done up to this place in the file, and then it is killed.
+    `coming` tells what a process that is about to make a system call will change. With `inside`, the change, a
+    write, is done up to this place in the file, and then it is killed.
 
     Raises:
         OSError: that write cannot be cut; the process is killed.
@@ -71,7 +73,7 @@ def watched(pid: int, kind: str, number: int, tops: list[str], inside: int | Non
         return status
     ptrace(_SETOPTIONS, pid, _OPTIONS)
     ptrace(_SYSCALL, pid, 0)
-    count = 0
+    done, entering = 0, dict[int, str]()
     while True:
         stopped, status = os.waitpid(-1, _AT_ALL)
         if not os.WIFSTOPPED(status):
@@ -79,9 +81,12 @@ def watched(pid: int, kind: str, number: int, tops: list[str], inside: int | Non
                 return status
             continue
         got = os.WSTOPSIG(status)
-        if got == _STOP_AT_CALL and change(stopped, tops) == kind:
-            count += 1
-            if count == number:
+        begun = entering.pop(stopped, None) if got == _STOP_AT_CALL else None
+        if begun is not None:
+            done += succeeded(stopped, begun)
+        elif got == _STOP_AT_CALL and (change := coming(stopped)) is not None:
+            entering[stopped] = change
+            if (change, done) == (kind, number - 1):
                 cut = inside is not None and shortened(stopped, inside)
                 if cut:
                     ptrace(_SYSCALL, stopped, 0)
@@ -136,9 +141,21 @@ def ptrace(request: int, pid: int, data: Any, address: int = 0) -> int:
 
 def entered(pid: int) -> list[int] | None:
     """The number and the six arguments of the system call that a stopped process is about to make."""
+    info = call_of(pid)
+    return list(info[3:10]) if info[0] & 0xFF == 1 else None
+
+
+def succeeded(pid: int, kind: str) -> bool:
+    """Whether the system call that a stopped process has made changed what it was to; a write of nothing does not."""
+    info = call_of(pid)
+    result = ctypes.c_int64(info[3]).value
+    return info[0] & 0xFF == 2 and (result > 0 if kind == "write" else result >= 0)
+
+
+def call_of(pid: int) -> Any:
+    """What the kernel says of the system call at which a process is stopped: 1 at its entry, 2 at its end."""
     info = (ctypes.c_uint64 * 11)()
-    size = ptrace(_GET_SYSCALL_INFO, pid, ctypes.byref(info), ctypes.sizeof(info))
-    return list(info[3:10]) if size > 0 and info[0] & 0xFF == 1 else None  # 1: it is at the entry of one
+    return info if ptrace(_GET_SYSCALL_INFO, pid, ctypes.byref(info), ctypes.sizeof(info)) > 0 else [0]
 
 
 def change(pid: int, tops: list[str]) -> str | None:
@@ -155,27 +172,13 @@ def change(pid: int, tops: list[str]) -> str | None:
         return None
     if "p" not in reads and paths[-1].endswith(" (deleted)"):
         return None  # a file without a name
-    if kind == "write":
-        return kind if writes(pid, call[0], arguments) else None
-    if kind in ("sync", "truncate", "chmod"):
-        return kind
-    there = os.path.lexists(f"/proc/{pid}/root{paths[0] if kind == 'rename' else paths[-1]}")
-    if kind == "open":
-        if not there:
-            return "create" if flags & os.O_CREAT else None
-        return "truncate" if flags & os.O_TRUNC and not flags & os.O_EXCL else None
     if kind == "unlinkat":
-        kind = "rmdir" if flags & 0x200 else "unlink"
-    return kind if there != (kind in ("mkdir", "link")) else None  # else it will fail
-
-
-def writes(pid: int, number: int, arguments: list[int]) -> bool:
-    """Whether a write will write anything: a copy does not at the end of what it copies from."""
-    if number not in COPIES[platform.machine()]:
-        return arguments[2] > 0
-    source, pointer, size = (arguments[at] for at in COPIES[platform.machine()][number])
-    place = number_at(pid, pointer) if pointer else position(pid, source, None)
-    return size > 0 and place < os.stat(f"/proc/{pid}/fd/{source}").st_size
+        return "rmdir" if flags & 0x200 else "unlink"
+    if kind != "open":
+        return kind
+    if not os.path.lexists(f"/proc/{pid}/root{paths[-1]}"):
+        return "create" if flags & os.O_CREAT else None
+    return "truncate" if flags & os.O_TRUNC else None
 
 
 def named(pid: int, reads: str, arguments: list[int]) -> tuple[list[str], int]:
@@ -189,6 +192,8 @@ def named(pid: int, reads: str, arguments: list[int]) -> tuple[list[str], int]:
                 flags = value
             elif how == "d":
                 base = f"/proc/{pid}/cwd" if number == -100 else f"/proc/{pid}/fd/{number}"
+            elif how == "p" and not value:
+                paths.append(os.readlink(base))  # what the descriptor is about
             elif how == "p":
                 paths.append(os.path.normpath(os.path.join(os.readlink(base), text_at(pid, value))))
             else:
@@ -204,13 +209,6 @@ def text_at(pid: int, address: int) -> str:
             memory.seek(address + len(found))
             found += memory.read(4096 - (address + len(found)) % 4096)
     return os.fsdecode(found.partition(b"\0")[0])
-
-
-def number_at(pid: int, address: int) -> int:
-    """The number of eight bytes at an address of a stopped process."""
-    with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
-        memory.seek(address)
-        return int.from_bytes(memory.read(8), sys.byteorder)
 
 
 def enter(work: Path, tops: list[str]) -> None:

@@ -29,6 +29,7 @@ from collector_testkit.repro_linux import (
     CALLS,
     LIBC,
     Absence,
+    change,
     enter,
     every_class,
     lies_on_overlay,
@@ -162,7 +163,7 @@ def live(work: Path, outside: Outside, number: int) -> Seen:
     timer.start()
     try:
         status = (
-            watched(outside.victim, kill[1], kill[2], TOPS, *kill[3:])
+            watched(outside.victim, kill[1], kill[2], lambda pid: change(pid, TOPS), *kill[3:])
             if traced
             else os.waitpid(outside.victim, 0)[1]
         )

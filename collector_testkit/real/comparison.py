@@ -9,7 +9,7 @@ from collector_testkit.effects import Disk, Effect, Message, apply
 from collector_testkit.history import Cut, History, Lifetime, Step
 from collector_testkit.lifetime import Start
 from collector_testkit.real.namespace import Layers
-from collector_testkit.real.process import END, Processes, disk_below, expected_below, write_disk
+from collector_testkit.real.process import END, Processes, disk_below, expected_below, write_disk, write_times
 from collector_testkit.real.server import Server
 from collector_testkit.real.trace import KernelEffect
 
@@ -17,7 +17,6 @@ __all__ = ["Bench", "Confirmation", "Expected", "expected_of"]
 
 _UNSEEN = ("sleep",)  # effects that no system call of the process makes
 _VECTORS = ("writev", "pwritev", "pwritev2")
-_ATTEMPTS = 3
 
 
 class Confirmation(NamedTuple):
@@ -100,7 +99,9 @@ class Bench:
             told = whole.told
             if told is not None and told.outcome != one.lifetime.outcome:
                 differences.append(f"it {told.outcome} ({told.error}), simulated {one.lifetime.outcome}")
-        return differences + self._different_worlds(one)
+        differences += self._different_worlds(one)
+        write_times(self._layers, one.disk)
+        return differences
 
     def whole(self, start: Start, lifetime: Lifetime) -> list[str]:
         """Live a lifetime for real to its own end; how that differs."""
@@ -124,25 +125,14 @@ class Bench:
 
     def _kill(self, one: Expected, effects: Sequence[KernelEffect]) -> None:
         """Run a lifetime again from where it began, and kill it where it was killed."""
-        assert one.step.cut is not None
+        cut = one.step.cut
+        assert cut is not None
+        self.put(one.start.disk)
+        self._server.published.clear()
         done = sum(effect.kind not in _UNSEEN for effect in one.lifetime.effects)
-        if one.step.cut.torn:
-            self.put(one.start.disk)
-            self._server.published.clear()
-            number = 1 + sum(effect.kind == "write" for effect in effects[:done])
-            self._processes.tear(one.start, number, one.lifetime.torn_up_to())
-            return
-        for _ in range(_ATTEMPTS):
-            self.put(one.start.disk)
-            self._server.published.clear()
-            seen = self._processes.live(one.start, (*effects, END)[done]).effects
-            if done <= len(seen) <= done + 1:  # the call that it was killed at may be among them
-                break
-            # An import reads a directory again if it has changed: number the calls anew.
-            self.put(one.start.disk)
-            anew = self._processes.live(one.start).effects
-            effects = anew if len(anew) == len(effects) else effects
-        if one.step.cut.dropped:
+        inside = one.lifetime.torn_up_to() if cut.torn else None
+        self._processes.kill(one.start, (*effects, END)[done].kind, done + 1, inside)
+        if cut.dropped:
             self._server.drop_unconfirmed()
 
     def _different_worlds(self, one: Expected) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import socket
 import sys
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from collector_testkit import repro_linux
 from collector_testkit.errors import HarnessError, TestkitError
 from collector_testkit.forked import Copy
 from collector_testkit.history import Cut, Lifetime
@@ -41,6 +43,8 @@ class Confirmer:
         """What this machine lacks; `None`: nothing that can be told without trying."""
         if not sys.platform.startswith("linux"):
             return f"real processes are watched with strace, on Linux; this is {sys.platform}"
+        if platform.machine() not in repro_linux.CALLS:
+            return f"real processes are killed on x86-64 and 64-bit ARM; this is {platform.machine()}"
         if shutil.which("strace") is None:
             return "strace is not installed (Debian: apt install strace)"
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import platform
 import shutil
 import signal
 import stat
@@ -22,15 +23,17 @@ from collector_testkit.history import Lifetime
 from collector_testkit.lifetime import Start
 from collector_testkit.program import Program
 from collector_testkit.real.namespace import Layers, enter
-from collector_testkit.real.trace import SYSCALLS, KernelEffect, effects_of
+from collector_testkit.real.trace import SENT, SYSCALLS, KernelEffect, effects_of
 from collector_testkit.real.world import RealWorld
 from collector_testkit.scenario import Scenario
 
-__all__ = ["END", "Lived", "Processes", "disk_below", "expected_below", "write_disk"]
+__all__ = ["END", "Lived", "Processes", "disk_below", "expected_below", "write_disk", "write_times"]
 
-END = KernelEffect("end", "", "exit_group", 1)
+END = KernelEffect("exit", "", "exit_group")
 """Not an effect: the place behind the last one."""
-_STRACED, _DEBUG = b"+", b"d"
+_SEND = {"x86_64": 44, "aarch64": 206}
+"""The number of sendto(2)."""
+_STRACED, _DEBUG = b"s", b"d"
 """What the process is told when it may begin: who watches it."""
 _SHOWN = 96  # bytes of each buffer that strace shows: enough for the head of a request
 
@@ -57,29 +60,31 @@ class Processes:
         self._layers = layers
         self._port = port
 
-    def live(self, start: Start, kill: KernelEffect | None = None) -> Lived:
-        """Run one lifetime on the disk as it is; `kill` is the effect before which it is killed.
+    def live(self, start: Start) -> Lived:
+        """Run one lifetime on the disk as it is, to its own end.
 
         Raises:
-            HarnessError: the process could not be made, or did not die where it should.
+            HarnessError: the process could not be made.
         """
         existed = set(disk_below(self._layers))
-        trace, told = self._run(start, kill, lambda pid, go: _traced(pid, go, kill))
+        trace, told = self._run(start, None, _traced)
         effects = effects_of(trace, existed.__contains__, self._watched)
         return Lived(tuple(effects), pickle.loads(told) if told else None)
 
-    def tear(self, start: Start, number: int, end: int) -> None:
-        """Run one lifetime and kill it inside its write `number`, from 1, when the file is written up to `end`.
+    def kill(self, start: Start, kind: str, number: int, inside: int | None = None) -> None:
+        """Run one lifetime and kill it before its effect `number`, from 1, of all; it is a `kind`.
+
+        With `inside`, that effect, a write, is done up to this place in its file before.
 
         Raises:
-            HarnessError: the process could not be made, or the write not be cut.
+            HarnessError: the process could not be made, did not die where it should, or the write not be cut.
         """
         tops = list(self._layers.tops)
 
-        def torn(pid: int, go: int) -> tuple[str, int]:
+        def watch(pid: int, go: int) -> tuple[str, int]:
             os.write(go, _DEBUG)
             try:
-                return "", repro_linux.watched(pid, "write", number, tops, end)
+                return "", repro_linux.watched(pid, kind, number, lambda pid: _coming(pid, tops), inside)
             except OSError as problem:
                 raise HarnessError(
                     "no real process can be killed inside this write",
@@ -88,10 +93,10 @@ class Processes:
                     next_step="read what the simulation says of it, or write in one piece",
                 ) from None
 
-        self._run(start, f"write {number}, at {end:,} bytes", torn)
+        self._run(start, f"before effect {number}, {kind}", watch)
 
     def _run(
-        self, start: Start, kill: object, watch: Callable[[int, int], tuple[str, int]]
+        self, start: Start, kill: str | None, watch: Callable[[int, int], tuple[str, int]]
     ) -> tuple[str, bytes]:
         """Make the process, `watch` it to its end; the trace, and the process's own account."""
         ready, tell_ready = os.pipe()
@@ -130,7 +135,7 @@ class Processes:
             raise HarnessError(
                 "a real process did not die where it was told to",
                 value=f"{kill}; wait status {status}",
-                expected="a SIGKILL before the chosen system call",
+                expected="a SIGKILL at the chosen effect",
                 next_step="please report this with the scenario",
             )
         return trace, told
@@ -166,12 +171,21 @@ class Processes:
             os._exit(0)
 
 
-def _traced(pid: int, go: int, kill: KernelEffect | None) -> tuple[str, int]:
+def _coming(pid: int, tops: list[str]) -> str | None:
+    """What a process that is about to make a system call will change or send."""
+    call = repro_linux.entered(pid)
+    if call is None or call[0] != _SEND[platform.machine()]:
+        return repro_linux.change(pid, tops)
+    with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+        memory.seek(call[2])
+        head = memory.read(min(call[3], _SHOWN))
+    return next((kind for words, kind in SENT.items() if head.startswith(words.encode())), None)
+
+
+def _traced(pid: int, go: int) -> tuple[str, int]:
     """Attach strace, let the process go, wait for it; the trace and the wait status."""
     calls = ",".join((*SYSCALLS, END.syscall))
     command = ["strace", "-f", "-y", "-s", str(_SHOWN), "-e", f"trace={calls}", "-p", str(pid)]
-    if kill is not None:
-        command += ["-e", f"inject={kill.syscall}:signal=SIGKILL:when={kill.nth}"]
     trace_in, trace_out = os.pipe()
     with open(trace_in, encoding="utf-8", errors="replace") as trace:
         command += ["-o", f"/dev/fd/{trace_out}"]
@@ -221,6 +235,19 @@ def write_disk(layers: Layers, disk: Disk) -> None:
             place.write_bytes(node.data)
             first[node.inode] = place
         place.chmod(node.mode)
+    write_times(layers, disk)
+
+
+def write_times(layers: Layers, disk: Disk) -> None:
+    """Give the files the times that they have in `disk`: the kernel's are those of a clock that is not simulated."""
+    for path, node in disk.items():
+        place = layers.at(path)
+        if (
+            node.kind == "file"
+            and path.startswith(tuple(top + "/" for top in layers.tops))
+            and place.exists()
+        ):
+            os.utime(place, ns=(node.mtime_ns, node.mtime_ns))
 
 
 def disk_below(layers: Layers) -> Mapping[str, tuple[str, bytes, int]]:

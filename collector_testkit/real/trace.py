@@ -7,23 +7,22 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-__all__ = ["CONFIRM", "PUBLISH", "REQUEST", "SYSCALLS", "KernelEffect", "effects_of"]
+__all__ = ["CONFIRM", "PUBLISH", "REQUEST", "SENT", "SYSCALLS", "KernelEffect", "effects_of"]
 
 SYSCALLS = (
-    "chmod", "copy_file_range", "creat", "fchmod", "fchmodat", "fdatasync", "fsync", "ftruncate", "link", "linkat",
-    "mkdir", "mkdirat", "open", "openat", "pwrite64", "pwritev", "pwritev2", "rename", "renameat", "renameat2",
-    "rmdir", "sendfile", "sendto", "symlink", "symlinkat", "truncate", "unlink", "unlinkat", "utimensat", "write",
-    "writev",
+    "chdir", "chmod", "copy_file_range", "creat", "fchdir", "fchmod", "fchmodat", "fdatasync", "fsync", "ftruncate",
+    "link", "linkat", "mkdir", "mkdirat", "open", "openat", "pwrite64", "pwritev", "pwritev2", "rename", "renameat",
+    "renameat2", "rmdir", "sendfile", "sendto", "symlink", "symlinkat", "truncate", "unlink", "unlinkat", "utimensat",
+    "write", "writev",
 )  # fmt: skip
 PUBLISH = "POST /publish"
 """How a publish begins on the socket to the server."""
 CONFIRM = "POST /confirm"
 REQUEST = "POST /request"
-_SENT = {PUBLISH: "publish", CONFIRM: "confirm", REQUEST: "request"}
+SENT = {PUBLISH: "publish", CONFIRM: "confirm", REQUEST: "request"}
 _LINE = re.compile(r"^(?P<pid>\d+)\s+(?P<name>\w+)\((?P<rest>.*)$")
 _RESULT = re.compile(r"\)\s*= (?P<result>-?\d+|\?)(?P<more>.*)$")
 _STRING = re.compile(r'(?:(?:-?\d+|AT_FDCWD)<([^>]*)>, )?"((?:[^"\\]|\\.)*)"')
@@ -37,12 +36,11 @@ _ON_DESCRIPTORS = {
 
 
 class KernelEffect(NamedTuple):
-    """One effect as the kernel saw it: the `nth` call of `syscall` in its process, from 1, did it."""
+    """One effect as the kernel saw it, and the system call that did it."""
 
     kind: str
     target: str
     syscall: str
-    nth: int
 
 
 def effects_of(
@@ -54,20 +52,22 @@ def effects_of(
     """
     names = _Names(exists)
     found: list[KernelEffect] = []
-    counts: Counter[str] = Counter()
+    cwd = "/"  # where each process starts
     for name, arguments, result, opened in _calls(trace):
-        counts[name] += 1
         if result is not None and (result < 0 or (result == 0 and name in _COPIES)):
             continue
-        effect = _effect(name, arguments, opened, names.there)
+        if name in ("chdir", "fchdir"):
+            cwd = (_path_of(arguments) or cwd) if name == "fchdir" else _paths_of(arguments, cwd)[0]
+            continue
+        effect = _effect(name, arguments, opened, names.there, cwd)
         if effect is None:
             continue
         kind, target = effect
-        if kind in _SENT.values():
-            found.append(KernelEffect(kind, target, name, counts[name]))
+        if kind in SENT.values():
+            found.append(KernelEffect(kind, target, name))
         elif watched(target):
-            names.follow(kind, target, arguments)
-            found.append(KernelEffect(kind, target, name, counts[name]))
+            names.follow(kind, target, arguments, cwd)
+            found.append(KernelEffect(kind, target, name))
     return found
 
 
@@ -101,7 +101,7 @@ def _calls(trace: str) -> Iterator[tuple[str, str, int | None, str | None]]:
 
 
 def _effect(
-    name: str, arguments: str, opened: str | None, there: Callable[[str], bool]
+    name: str, arguments: str, opened: str | None, there: Callable[[str], bool], cwd: str
 ) -> tuple[str, str] | None:
     if name == "copy_file_range":  # from, its offset, to
         name, arguments = "sendfile", arguments.split(", ", 2)[2]
@@ -113,8 +113,8 @@ def _effect(
     if name == "sendto":
         text = _STRING.search(arguments)
         sent = text[2] if text is not None else ""
-        return next(((kind, "") for head, kind in _SENT.items() if sent.startswith(head)), None)
-    paths = _paths_of(arguments)
+        return next(((kind, "") for head, kind in SENT.items() if sent.startswith(head)), None)
+    paths = _paths_of(arguments, cwd)
     if not paths:
         return None
     if name in ("open", "openat", "creat"):
@@ -147,14 +147,14 @@ class _Names:
         self._done: list[tuple[str | None, str]] = []  # the name that became another; None: one that was made
         self._gone = "\0"  # what nothing is called
 
-    def follow(self, kind: str, target: str, arguments: str) -> None:
+    def follow(self, kind: str, target: str, arguments: str, cwd: str) -> None:
         """Take down an effect."""
         if kind in ("unlink", "rmdir"):
             self._done.append((target, self._gone))
         elif kind in ("create", "mkdir", "link"):
             self._done.append((None, target))
-        elif kind == "rename" and _paths_of(arguments)[0] != target:
-            self._done.append((_paths_of(arguments)[0], target))
+        elif kind == "rename" and _paths_of(arguments, cwd)[0] != target:
+            self._done.append((_paths_of(arguments, cwd)[0], target))
 
     def there(self, path: str) -> bool:
         """Whether `path` is there now: what it was called before is looked for, the last change first."""
@@ -177,6 +177,6 @@ def _path_of(arguments: str) -> str | None:
     return found[2]
 
 
-def _paths_of(arguments: str) -> list[str]:
+def _paths_of(arguments: str, cwd: str) -> list[str]:
     """The paths that a call names, made absolute by the directory each is relative to."""
-    return [os.path.normpath(os.path.join("/", base, name)) for base, name in _STRING.findall(arguments)]
+    return [os.path.normpath(os.path.join(cwd, base, name)) for base, name in _STRING.findall(arguments)]

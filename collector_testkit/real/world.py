@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import io
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -31,7 +33,10 @@ class RealWorld(World):
         self.disk = RealDisk()  # type: ignore[assignment]  # it is asked for no more than a lifetime needs
 
     def _watch(self, patches: Patches) -> None:
-        """The kernel is watched from outside."""
+        """The kernel is watched from outside; but the numbers of processes are simulated, so signals are too."""
+        self.guards.open_signals(patches)
+        patches.everywhere(os, "listdir", _sorted(os.listdir))
+        patches.everywhere(os, "scandir", _scanning(os.scandir))
 
     def emit(self, kind: str, target: str, **more: Any) -> None:
         """Reach the server, then write the effect down."""
@@ -63,6 +68,47 @@ class RealDisk:
             if id(file) not in self._before:
                 with suppress(OSError, ValueError):
                     file.close()
+
+
+def _sorted(listdir: Any) -> Any:
+    """`os.listdir` in the order of the names, as it is simulated; a kernel's is as good as any."""
+
+    @functools.wraps(listdir)
+    def listing(path: Any = ".") -> list[Any]:
+        return sorted(listdir(path))
+
+    return listing
+
+
+def _scanning(scandir: Any) -> Any:
+    @functools.wraps(scandir)
+    def scanning(path: Any = ".") -> _Scan:
+        with scandir(path) as found:
+            return _Scan(sorted(found, key=lambda entry: entry.name))
+
+    return scanning
+
+
+class _Scan:
+    """What `os.scandir` gives."""
+
+    def __init__(self, entries: list[Any]) -> None:
+        self._entries = iter(entries)
+
+    def __iter__(self) -> _Scan:
+        return self
+
+    def __next__(self) -> Any:
+        return next(self._entries)
+
+    def __enter__(self) -> _Scan:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 def _open_files() -> list[Any]:

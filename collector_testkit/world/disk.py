@@ -219,8 +219,11 @@ class FakeDisk:
         name = self.name(file) if file else look_up(self.fs, path, follow=follow).path
         old, obj = self.current.get(name or ""), self.tree.object(name or "/")
         if name is not None and old is not None and obj is not None:
-            when = obj.stat_result.st_mtime_ns if kind == "utime" else old.mtime_ns
-            node = self.tree.node(obj, when)
+            when, stamped = old.mtime_ns, old.stamped
+            if kind == "utime":
+                when = obj.stat_result.st_mtime_ns
+                stamped = not self.tree.tells(when)
+            node = self.tree.node(obj, when, stamped)
             self._done("chmod", name, [(path, node) for path in self.tree.paths(obj)])
 
     def synced(self, descriptor: int) -> None:

@@ -101,6 +101,10 @@ class Guards:
             if hasattr(os, name):
                 patches.everywhere(os, name, self._watched("os." + name, getattr(os, name)))
         patches.everywhere(os, "nice", self._nice(os.nice))
+        self.open_signals(patches)
+
+    def open_signals(self, patches: Patches) -> None:
+        """Keep signals within the simulated machine, whose process numbers are none of this one's."""
         patches.everywhere(os, "kill", self._kill(os.kill))
 
     def refuse(self, what: str, value: str, way_out: str) -> Refused:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from pyfakefs import fake_open, fake_os, fake_path, fake_pathlib
+from pyfakefs import fake_open, fake_os, fake_path, fake_pathlib, fake_scandir
 from pyfakefs.fake_file import FakeDirectory, FakeFile, FakeFileWrapper
 from pyfakefs.fake_filesystem import FakeFilesystem
 from pyfakefs.fake_filesystem_shutil import FakeShutilModule
@@ -54,6 +54,8 @@ class Hooks:
             (FakeFilesystem, "chmod", self._touch("chmod")),
             (FakeFilesystem, "utime", self._touch("utime")),
             (FakeFilesystem, "stat", self._look),
+            (FakeFilesystem, "listdir", self._sorted),
+            (fake_scandir.ScanDirIter, "__init__", self._scanning),
             (fake_open.FakeFileOpen, "call", self._open),
             (fake_os.FakeOsModule, "open", self._os_open),
             (fake_os.FakeOsModule, "makedirs", self._makedirs),
@@ -281,6 +283,26 @@ class Hooks:
                     os_module.close(number)
 
         return truncate
+
+    # -- listing: in the order of the names, in a real process too --------------------------------------
+    def _sorted(self, original: Any) -> Any:
+        disk = self._disk
+
+        def listdir(fs: Any, path: Any) -> list[Any]:
+            found = original(fs, path)
+            return sorted(found) if disk.mine(fs) else list(found)
+
+        return listdir
+
+    def _scanning(self, original: Any) -> Any:
+        disk = self._disk
+
+        def init(scan: Any, fs: Any, *args: Any, **kwargs: Any) -> None:
+            original(scan, fs, *args, **kwargs)
+            if disk.mine(fs):
+                scan.entry_iter = iter(sorted(scan.entry_iter))
+
+        return init
 
     # -- looking, syncing, touching -------------------------------------------------------------------
     def _look(self, original: Any) -> Any:

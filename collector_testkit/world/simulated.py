@@ -16,7 +16,7 @@ from pyfakefs.fake_filesystem_unittest import Patcher
 from collector_testkit.effects import Disk
 from collector_testkit.errors import TestkitError
 from collector_testkit.scenario import Scenario
-from collector_testkit.world import threads
+from collector_testkit.world import aliases, threads
 from collector_testkit.world.broker import FakeBroker
 from collector_testkit.world.calls import Calls
 from collector_testkit.world.clock import Clock
@@ -104,6 +104,7 @@ class World:
         self.guards.open(patches)
         Hooks(self.disk).open(patches)
         Calls(self.disk.files, self.guards.refuse).open(patches)
+        aliases.lead_to(self.disk.fs, patches)
         self.disk.tree.scan()
 
     def _new_fs(self, patches: Patches) -> FakeFilesystem:

@@ -26,7 +26,8 @@ class Tree:
         self.fs = fs
         self.current: dict[str, Node] = {}
         self._now_ns = now_ns
-        self._interned: dict[tuple[int, int], Node] = {}
+        self._interned: dict[tuple[int, int, bool], Node] = {}
+        self._shared: dict[int, tuple[FakeFile, int]] = {}
 
     def scan(self) -> None:
         """Read the whole file system."""
@@ -44,19 +45,35 @@ class Tree:
         apply(self.current, changes)
 
     # -- objects to nodes -----------------------------------------------------------------------------
-    def node(self, obj: FakeFile, mtime_ns: int | None = None) -> Node:
-        """The node of a file, a directory or a link, changed now (or at `mtime_ns`)."""
+    def node(self, obj: FakeFile, mtime_ns: int | None = None, stamped: bool = False) -> Node:
+        """The node of a file, a directory or a link, changed now (or at `mtime_ns`, maybe `stamped`)."""
         mode = obj.st_mode
         if stat.S_ISDIR(mode):
             return self.intern(Node.of("dir", b"", stat.S_IMODE(mode), 0))
         kind = "link" if stat.S_ISLNK(mode) else "file"
-        inode = obj.st_ino if obj.st_nlink > 1 else 0
+        inode = self._inode(obj)
         when = self._now_ns() if mtime_ns is None else mtime_ns
-        return self.intern(Node.of(kind, obj._byte_contents or b"", stat.S_IMODE(mode), when, inode or 0))
+        return self.intern(Node.of(kind, obj._byte_contents or b"", stat.S_IMODE(mode), when, inode, stamped))
+
+    def _inode(self, obj: FakeFile) -> int:
+        """The number of a file with several names: the lowest that is free, whatever else ran in this process."""
+        if obj.st_nlink <= 1:
+            self._shared.pop(id(obj), None)
+            return 0
+        if id(obj) not in self._shared:
+            used = {node.inode for node in self.current.values()}
+            number = next(number for number in range(1, len(used) + 2) if number not in used)
+            self._shared[id(obj)] = (obj, number)
+        return self._shared[id(obj)][1]
+
+    def tells(self, mtime_ns: int) -> bool:
+        """Whether the clock, or the time of a file that the program has not stamped, is this one."""
+        told = (node.mtime_ns for node in self.current.values() if not node.stamped)
+        return mtime_ns == self._now_ns() or mtime_ns in told
 
     def intern(self, node: Node) -> Node:
         """The one object for equal nodes, so that worlds share contents."""
-        return self._interned.setdefault((node.digest, node.mtime_ns), node)
+        return self._interned.setdefault((node.digest, node.mtime_ns, node.stamped), node)
 
     def path(self, obj: Any) -> str | None:
         """The path of `obj`, or `None` if no name leads to it any more."""
@@ -84,7 +101,8 @@ class Tree:
         if len(paths) == 1:
             directory, name = self._parent(paths[0])
             obj.name, obj.parent_dir = name, weakref.ref(directory)  # type: ignore[assignment]
-        return [(path, self.node(obj, self.current[path].mtime_ns)) for path in paths]
+        nodes = [(path, self.current[path]) for path in paths]
+        return [(path, self.node(obj, old.mtime_ns, old.stamped)) for path, old in nodes]
 
     def object(self, path: str) -> FakeFile | None:
         """What the name `path` leads to, links not followed."""
@@ -106,6 +124,7 @@ class Tree:
             directory, name = self._parent(path)
             directory._entries.pop(name, None)
         linked: dict[int, Any] = {}
+        self._shared = {}
         for path in sorted(disk):
             node, old = disk[path], self.current.get(path)
             if node.inode or old is not node:
@@ -123,6 +142,7 @@ class Tree:
             obj = self._new(name, node)
             if node.inode:
                 linked[node.inode] = obj
+                self._shared[id(obj)] = (obj, node.inode)
         first, obj.name = obj.name, name
         directory.add_entry(obj)
         obj.name = first
@@ -132,8 +152,6 @@ class Tree:
         obj = FakeFile(name, form | node.mode, filesystem=self.fs)
         obj._byte_contents, obj.st_size = node.data, len(node.data)
         obj.stat_result.st_mtime_ns = obj.stat_result.st_ctime_ns = node.mtime_ns
-        if node.inode:
-            obj.st_ino = node.inode
         return obj
 
     def _put_directory(self, parent: Any, name: str, node: Node) -> None:

@@ -1,0 +1,50 @@
+"""Aliases: where the standard library holds the real disk by another name, which pyfakefs does not know."""
+
+from __future__ import annotations
+
+import dbm.dumb
+import io
+from types import SimpleNamespace
+from typing import Any
+
+from pyfakefs import fake_os
+from pyfakefs.fake_filesystem import FakeFilesystem
+from pyfakefs.fake_open import FakeFileOpen
+
+from collector_testkit.world.files import RawFile
+from collector_testkit.world.patches import Patches
+
+__all__ = ["lead_to"]
+
+_FileIO = io.FileIO
+
+
+def lead_to(fs: FakeFilesystem, patches: Patches) -> None:
+    """Let them lead to a fake disk until `patches` is closed."""
+
+    class Kind(type):
+        def __instancecheck__(cls, thing: object) -> bool:
+            return isinstance(thing, (_FileIO, RawFile))
+
+        def __subclasscheck__(cls, other: type) -> bool:
+            return issubclass(other, (_FileIO, RawFile))
+
+    class FileIO(metaclass=Kind):
+        """What `io.FileIO` is there; a class derived from it makes objects of its base."""
+
+        def __new__(cls, file: Any, mode: str = "r", closefd: bool = True, opener: Any = None) -> Any:
+            mode = mode.replace("b", "") + "b"
+            return FakeFileOpen(fs)(file, mode, 0, closefd=closefd, opener=opener)
+
+    patches.everywhere(io, "FileIO", FileIO)
+    # In life it keeps the modules there, so that it can write when the interpreter ends.
+    opening = SimpleNamespace(open=_opening(fs))
+    patches.put(dbm.dumb._Database, "_os", fake_os.FakeOsModule(fs))
+    patches.put(dbm.dumb._Database, "_io", opening)
+
+
+def _opening(fs: FakeFilesystem) -> Any:
+    def open_(*args: Any, **kwargs: Any) -> Any:
+        return FakeFileOpen(fs)(*args, **kwargs)
+
+    return open_
