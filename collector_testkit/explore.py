@@ -9,18 +9,21 @@ from typing import NamedTuple
 
 from collector_testkit.alphabet import Alphabet, Mark, marks_of
 from collector_testkit.effects import Change, Effect
+from collector_testkit.errors import LimitError
 from collector_testkit.fingerprint import Fold
 from collector_testkit.frontier import Assumed, Cost, Frontier, Place, World, files_in
 from collector_testkit.graph import Exit, Graph, Node
 from collector_testkit.history import Cut, Lifetime
 from collector_testkit.isolation import memory
 from collector_testkit.lifetime import Start
+from collector_testkit.program import refuse_exit_functions
 from collector_testkit.runner import Runner
 from collector_testkit.soundness import Soundness
 
 __all__ = ["Exploration", "Progress", "explore"]
 
 _SETTLE_MAX = 200  # clean runs, beyond ten for each tick, after which they count as never settling
+_REVISIONS_MAX = 1_000
 _ASK_FIRST = 256  # lifetimes after which `enough` is asked for the first time
 
 
@@ -87,18 +90,26 @@ def explore(
 
     Raises:
         ProgramError: the first lifetime failed.
+        NotMeasuredError: the program is one that the kit cannot run as it would run.
         HarnessError: an assumption does not hold: the program is not deterministic, keeps memory from one
             lifetime to the next, escapes, or merged worlds differ.
         LimitError: a lifetime went past its limits.
     """
+    refuse_exit_functions(runner.program)
     runner.fork()
     before = memory(runner.is_program, runner.scenario.program)
     assumed = Assumed()
-    while True:
+    for _ in range(_REVISIONS_MAX):
         try:
             return _Attempt(runner, alphabet, assumed, progress, enough, before).run()
         except _Revised as revised:
             assumed = revised.assumed
+    raise LimitError(
+        "the program looks at other files each time the exploration starts again",
+        value=f"{_REVISIONS_MAX:,} times, {len(assumed.observed):,} files so far",
+        expected="the names of files to come from the source, the disk or the clock",
+        next_step="pass isolate=True (--isolate), or check a smaller feed",
+    )
 
 
 class _Attempt:
@@ -192,10 +203,10 @@ class _Attempt:
     def _live(self, world: World) -> Node:
         """Run the lifetime that starts in a world, and find the worlds it leads to."""
         lifetime = self._run(world.start)
+        self._check(world.start, lifetime)  # first: what is seen through memory would be revised without end
         observed = self.assumed.observed | lifetime.observed
         spans = self.assumed.spans or bool(lifetime.saves)
         self._revise(self.assumed._replace(observed=observed, spans=spans))
-        self._check(world.start, lifetime)
         found = self.found
         found.fetched |= lifetime.fetched
         found.changes += any(effect.changes for effect in lifetime.effects)

@@ -183,7 +183,7 @@ def _process(world: World, printed: io.BytesIO) -> Iterator[list[Any]]:
         patches.put(sys, "unraisablehook", sys.__unraisablehook__)
         patches.put(threading, "excepthook", threading.__excepthook__)
         patches.put(atexit, "register", _registrar(at_exit))
-        patches.put(atexit, "unregister", lambda function: None)
+        patches.put(atexit, "unregister", _unregistrar(at_exit))
         patches.callback(_restore_environment, dict(os.environ))
         os.environ.update(scenario.env)
         if not any(name in scenario.env for name in _TEMPORARY):
@@ -205,6 +205,13 @@ def _registrar(at_exit: list[Any]) -> Callable[..., Any]:
         return function
 
     return register
+
+
+def _unregistrar(at_exit: list[Any]) -> Callable[[Any], None]:
+    def unregister(function: Any) -> None:
+        at_exit[:] = [entry for entry in at_exit if entry[0] != function]
+
+    return unregister
 
 
 def _restore_environment(environment: dict[str, str]) -> None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import inspect
 import os
 import sys
 from collections.abc import Callable, Mapping
+from types import ModuleType
 from typing import Any, NamedTuple
 
-from collector_testkit.errors import UsageError
+from collector_testkit.errors import NotMeasuredError, UsageError
 from collector_testkit.scenario import Scenario
 from collector_testkit.world.broker import locate
 
-__all__ = ["STATE_DIR", "Program", "load"]
+__all__ = ["STATE_DIR", "Program", "load", "refuse_exit_functions"]
 
 STATE_DIR = "/var/lib/collector"
 
@@ -97,6 +99,58 @@ def _roots(target: Any) -> tuple[str, ...]:
     if top is not None and os.path.basename(top) == "__init__.py" and "site-packages" in top:
         return (os.path.dirname(top) + os.sep,)
     return (path,)
+
+
+def refuse_exit_functions(program: Program) -> None:
+    """Refuse a program that registers a function for the end of the process when it is imported, which is once.
+
+    Looked for in its own file or package; a module that it imports from elsewhere is not read.
+
+    Raises:
+        NotMeasuredError: it does.
+    """
+    for module in list(sys.modules.values()):
+        path = getattr(module, "__file__", None)
+        if isinstance(module, ModuleType) and path is not None and path.startswith(program.roots):
+            line = _registers_at_import(module)
+            if line is not None:
+                raise NotMeasuredError(
+                    "the program registers an exit function when it is imported",
+                    value=f"{path}:{line}",
+                    expected="atexit.register() in what a lifetime calls, so that the end of each one calls it",
+                    next_step="register it at the beginning of the function that is checked",
+                )
+
+
+def _registers_at_import(module: ModuleType) -> int | None:
+    """The first line outside of functions and classes of a module that registers an exit function."""
+    loader: Any = getattr(module.__spec__, "loader", None)
+    try:  # by its loader: a fake disk may be up
+        source = loader.get_source(module.__name__) or ""
+        body = ast.parse(source).body if "atexit" in source else []
+    except (AttributeError, ImportError, OSError, SyntaxError, ValueError):
+        return None
+    waiting: list[ast.AST] = list(reversed(body))
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Attribute) and node.attr == "register" and _named(node.value, "atexit"):
+            return node.lineno
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            waiting += node.decorator_list
+        elif not isinstance(node, ast.Lambda) and not _is_main(node):
+            waiting += ast.iter_child_nodes(node)
+    return None
+
+
+def _is_main(node: ast.AST) -> bool:
+    """Whether it is what a module does when it is run and not imported."""
+    return isinstance(node, ast.If) and "__name__" in {
+        one.id for one in ast.walk(node.test) if isinstance(one, ast.Name)
+    }
+
+
+def _named(node: ast.expr, name: str) -> bool:
+    return isinstance(node, ast.Name) and node.id == name
 
 
 def _no_program(given: object, why: str) -> UsageError:

@@ -84,7 +84,8 @@ def _checked(
         result = replace(result, violations=[asked.confirmed(violation) for violation in result.violations])
         if world == "real":
             try:
-                result = replace(result, real=asked.conform(found))
+                real = asked.conform(found)
+                result = replace(result, real=real, skipped=[*result.skipped, *real.details])
             except NotMeasuredError as problem:  # what was found in the simulated world stays found
                 verdict = "broken" if result.violations else "not-measured"
                 result = replace(result, verdict=verdict, problem=problem)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from collector_testkit import repro_linux
-from collector_testkit.errors import HarnessError, TestkitError
+from collector_testkit.errors import NotMeasuredError, TestkitError
 from collector_testkit.forked import Copy
 from collector_testkit.history import Cut, Lifetime
 from collector_testkit.lifetime import Start
@@ -88,10 +88,13 @@ class Confirmer:
         verb, given = question
         try:
             return self._confirm(given) if verb == "confirm" else self._conform(given)
-        except TestkitError as problem:
+        except NotMeasuredError as problem:
             return Confirmation("not-checked", (f"{problem.happened}: {problem.value}; {problem.next_step}",))
-        except Exception as problem:
-            return Confirmation("not-checked", (f"{type(problem).__name__}: {problem}",))
+        except Exception as problem:  # nothing that a machine may lack: the kit is at fault, and says so
+            told = (
+                f"{problem.happened}: {problem.value}" if isinstance(problem, TestkitError) else str(problem)
+            )
+            return Confirmation("disagrees", (f"{type(problem).__name__}: {told}",))
 
     def _confirm(self, expected: Sequence[Expected]) -> Confirmation:
         def compare(bench: Bench) -> Confirmation:
@@ -143,12 +146,12 @@ def _work(tops: Sequence[str]) -> tempfile.TemporaryDirectory[str]:
     """A temporary directory for the layers.
 
     Raises:
-        HarnessError: there is no place for it.
+        NotMeasuredError: there is no place for it.
     """
     try:
         return tempfile.TemporaryDirectory(prefix="collector-testkit-", dir=_work_directory(tops))
     except OSError as problem:
-        raise HarnessError(
+        raise NotMeasuredError(
             "no temporary directory can be made",
             value=problem.strerror or problem,
             expected=f"a directory that can be written, outside of {', '.join(tops)}",
@@ -161,7 +164,7 @@ def _server(scenario: Scenario) -> Iterator[Server]:
     """An open server.
 
     Raises:
-        HarnessError: it gets no port.
+        NotMeasuredError: it gets no port.
     """
     server = None
     try:
@@ -171,7 +174,7 @@ def _server(scenario: Scenario) -> Iterator[Server]:
     except OSError as problem:
         if server is not None:
             server.close()
-        raise HarnessError(
+        raise NotMeasuredError(
             "no server can be opened on 127.0.0.1",
             value=problem.strerror or problem,
             expected="a loopback interface that is up, with a free port",
@@ -187,7 +190,7 @@ def _tops(lifetimes: Sequence[tuple[Start, Lifetime]]) -> list[str]:
     """The top directories in which anything happens.
 
     Raises:
-        HarnessError: one of them is not there, so nothing can be laid over it.
+        NotMeasuredError: one of them is not there, so nothing can be laid over it.
     """
     paths = {path for start, _ in lifetimes for path, node in start.disk.items() if node.kind != "dir"}
     for _, lifetime in lifetimes:
@@ -196,7 +199,7 @@ def _tops(lifetimes: Sequence[tuple[Start, Lifetime]]) -> list[str]:
     tops = sorted({"/" + path.split("/")[1] for path in paths} | {"/var"})
     absent = [top for top in tops if not os.path.isdir(top)]
     if absent:
-        raise HarnessError(
+        raise NotMeasuredError(
             "the real world has no such top directory to lay another over",
             value=absent[0],
             expected="files below a directory that is there, like /var or /tmp",

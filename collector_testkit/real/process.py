@@ -18,7 +18,7 @@ from typing import NamedTuple
 from collector_testkit import lifetime as lifetimes
 from collector_testkit import repro_linux
 from collector_testkit.effects import Disk, Node
-from collector_testkit.errors import HarnessError
+from collector_testkit.errors import HarnessError, NotMeasuredError
 from collector_testkit.history import Lifetime
 from collector_testkit.lifetime import Start
 from collector_testkit.program import Program
@@ -64,7 +64,7 @@ class Processes:
         """Run one lifetime on the disk as it is, to its own end.
 
         Raises:
-            HarnessError: the process could not be made.
+            NotMeasuredError: the process could not be made.
         """
         existed = set(disk_below(self._layers))
         trace, told = self._run(start, None, _traced)
@@ -77,7 +77,8 @@ class Processes:
         With `inside`, that effect, a write, is done up to this place in its file before.
 
         Raises:
-            HarnessError: the process could not be made, did not die where it should, or the write not be cut.
+            NotMeasuredError: the process could not be made, or the write not be cut.
+            HarnessError: it did not die where it should.
         """
         tops = list(self._layers.tops)
 
@@ -86,7 +87,7 @@ class Processes:
             try:
                 return "", repro_linux.watched(pid, kind, number, lambda pid: _coming(pid, tops), inside)
             except OSError as problem:
-                raise HarnessError(
+                raise NotMeasuredError(
                     "no real process can be killed inside this write",
                     value=problem.strerror or problem,
                     expected="write(2), pwrite(2), sendfile(2) or copy_file_range(2)",
@@ -300,8 +301,8 @@ _ALLOW_PTRACE = (
 )
 
 
-def _unable(why: str, next_step: str) -> HarnessError:
-    return HarnessError(
+def _unable(why: str, next_step: str) -> NotMeasuredError:
+    return NotMeasuredError(
         "no real process could be run here",
         value=why,
         expected="Linux with strace, and user namespaces or root",

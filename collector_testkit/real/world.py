@@ -6,6 +6,7 @@ import functools
 import gc
 import io
 import os
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -19,6 +20,8 @@ from collector_testkit.world.wire import HttpReply, HttpRequest
 
 __all__ = ["RealWorld"]
 
+_LIFETIME_S_MAX = 3600.0  # of real time
+
 
 class RealWorld(World):
     """What `World` is to a simulated lifetime; nothing is recorded of the disk: the kernel tells that."""
@@ -28,6 +31,7 @@ class RealWorld(World):
     ) -> None:
         super().__init__(scenario, program_name=program_name, is_program=is_program)
         self._line = Line(port)
+        self._began_s = time.time()  # the clock is not simulated yet
 
     def _put_up_disk(self, patches: Patches) -> None:
         self.disk = RealDisk()  # type: ignore[assignment]  # it is asked for no more than a lifetime needs
@@ -35,8 +39,25 @@ class RealWorld(World):
     def _watch(self, patches: Patches) -> None:
         """The kernel is watched from outside; but the numbers of processes are simulated, so signals are too."""
         self.guards.open_signals(patches)
+        for name in ("stat", "lstat", "fstat"):
+            patches.everywhere(os, name, self._timed(getattr(os, name)))
         patches.everywhere(os, "listdir", _sorted(os.listdir))
         patches.everywhere(os, "scandir", _scanning(os.scandir))
+
+    def _timed(self, stat: Any) -> Any:
+        """`stat` with the simulated time for a file that this process has changed: the kernel has its own clock."""
+
+        @functools.wraps(stat)
+        def timed(*args: Any, **kwargs: Any) -> os.stat_result:
+            found: os.stat_result = stat(*args, **kwargs)
+            if not self._began_s <= found.st_mtime <= self._began_s + _LIFETIME_S_MAX:
+                return found
+            now_s = self.clock.now_s
+            times = {"st_mtime": now_s, "st_ctime": now_s, "st_atime": now_s}
+            times |= {f"{name}_ns": int(now_s * 10**9) for name in times}
+            return os.stat_result((*found[:7], *[int(now_s)] * 3), times)
+
+        return timed
 
     def emit(self, kind: str, target: str, **more: Any) -> None:
         """Reach the server, then write the effect down."""

@@ -114,7 +114,7 @@ class Calls:
                 own = vars(fake_os.FakeOsModule).get(name)
                 patches.put(fake_os.FakeOsModule, name, self._call(name, own))
         fs = self._files.fs
-        for name, do in (("closerange", _close_range), ("lchown", _give_link)):
+        for name, do in (("closerange", _close_range), ("lchown", _give_link), ("fchdir", _enter)):
             patches.put(fake_os.FakeOsModule, name, _on(fs, name, do))
 
     def _call(self, name: str, original: Any) -> Any:
@@ -148,6 +148,10 @@ def _on(fs: FakeFilesystem, name: str, do: Callable[..., None]) -> Any:
 
 def _give_link(os_module: Any, path: Any, uid: int, gid: int) -> None:
     os_module.chown(path, uid, gid, follow_symlinks=False)
+
+
+def _enter(os_module: Any, descriptor: int) -> None:
+    os_module.chdir(os_module.filesystem.get_open_file(descriptor).get_object().path)
 
 
 def _close_range(os_module: Any, low: int, high: int) -> None:

@@ -106,7 +106,11 @@ class Clock:
         """
         if seconds < 0:
             raise ValueError("sleep length must be non-negative")
-        self._wait_until(self.now_s + seconds, _sleep)
+        self._wait_until(self._after(seconds), _sleep)
+
+    def _after(self, seconds: float) -> float:
+        """The time in some seconds; a later one, however few they are: a wait for a deadline must come to it."""
+        return max(self.now_s + seconds, math.nextafter(self.now_s, math.inf)) if seconds > 0 else self.now_s
 
     def _pass_until(self, then_s: float) -> None:
         """Let time pass; an alarm that is due rings on the way."""
@@ -197,7 +201,7 @@ class Clock:
         def select(selector: Any, timeout: float | None = None) -> Any:
             if timeout is None or timeout <= 0:
                 return original(selector, timeout)
-            return self._wait_until(self.now_s + timeout, lambda real_s: original(selector, real_s))
+            return self._wait_until(self._after(timeout), lambda real_s: original(selector, real_s))
 
         return select
 
@@ -211,7 +215,7 @@ class Clock:
             condition._waiters.append(waiter)
             held, woken = condition._release_save(), False
             try:
-                then_s = math.inf if timeout is None else self.now_s + timeout
+                then_s = math.inf if timeout is None else self._after(timeout)
                 woken = self._wait_until(
                     then_s,
                     lambda real_s: waiter.acquire(timeout=real_s),

@@ -97,7 +97,11 @@ class Ledger:
     def _rearm(self) -> None:
         # An exception of its own makes CPython forget a trace function.
         if self.stopped is not None and not self.over:
-            self._arm(sys._getframe(2))
+            try:
+                frame = sys._getframe(2)
+            except ValueError:  # the thread is at its end
+                return
+            self._arm(frame)
 
     def _raise_on_line(self, frame: FrameType, event: str, arg: Any) -> Any:
         if frame.f_code.co_filename.startswith(_KIT):

@@ -1,5 +1,6 @@
 """Programs as people write them: each way to keep state is the same in both worlds, at every kill."""
 
+import asyncio
 import io
 import json
 import logging.handlers
@@ -7,7 +8,9 @@ import os
 import shelve
 import shutil
 import signal
+import tarfile
 import time
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -158,9 +161,30 @@ def keep_a_log():
         send(row)
 
 
+def keep_in_archives():
+    for row in fetch():
+        send(row)
+        Path(f"{HERE}/row").write_text(json.dumps(row))
+        with tarfile.open(STATE + ".tar", "w") as tar, zipfile.ZipFile(STATE + ".zip", "w") as archive:
+            tar.add(f"{HERE}/row", str(row["id"]))
+            archive.write(f"{HERE}/row", str(row["id"]))
+
+
+def keep_after_waiting():
+    async def main():
+        for row in fetch():
+            send(row)
+            await asyncio.sleep(0.1)
+        os.fchdir(os.open(HERE, os.O_RDONLY))
+        Path("state").touch()
+
+    asyncio.run(main())
+
+
 PROGRAMS = [
     keep_in_a_shelf, keep_by_raw_files, keep_a_hard_link, keep_a_time_stamp, keep_a_cache_for_an_hour, keep_a_spool,
     keep_whole_trees, keep_by_relative_paths, keep_after_signals, keep_in_a_pool, keep_a_log,
+    keep_in_archives, keep_after_waiting,
 ]  # fmt: skip
 SOUND = [keep_a_hard_link, keep_a_time_stamp, keep_by_relative_paths, keep_in_a_pool]
 

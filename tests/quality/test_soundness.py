@@ -113,14 +113,14 @@ def test_another_seed_is_another_chance():
 
 
 def test_directories_are_listed_in_one_order():
-    """`os.listdir` and its kin list names in the order in which they were made, in every lifetime."""
+    """`os.listdir` and its kin list names in their order, in every lifetime."""
     seen = []
     lab = kit.CollectorLab()
     lab.file("/srv/", "")
     lab.broker(call=f"{__name__}.deliver", records="message")
     lab.run(lambda: deliver(json.dumps(listed())))
     seen = json.loads(lab.published.messages[0].body)
-    assert seen[0] == seen[1] == seen[2][0][2] == ["b", "c", "a", "d"]
+    assert seen[0] == seen[1] == seen[2][0][2] == ["a", "b", "c", "d"]
 
 
 def deliver(message):

@@ -6,7 +6,9 @@ process which lives on would hide.
 
 import atexit
 import functools
+import itertools
 import os
+import sys
 import threading
 import time
 from typing import ClassVar
@@ -232,3 +234,29 @@ def test_a_lifetime_waits_for_its_threads():
 
     result = check(collector(finish=finish), feeds=[kit.Feed(URL, ticks=[[*ROWS, {"id": 3}]])])
     assert "no-duplicates" in [violation.law for violation in result.violations]
+
+
+def test_names_of_files_from_memory_are_no_endless_search():
+    """A program that looks at another file each time, whose name comes from memory, is told so, and soon."""
+    numbers = itertools.count()
+
+    def finish(self):
+        path = f"/var/lib/collector/run-{next(numbers)}"
+        with open(path, "w"):
+            pass
+        os.path.getsize(path)
+        os.remove(path)
+
+    error = refusal(collector(finish=finish), "harness-broken")
+    assert error.happened == "a lifetime sees what an earlier one left in memory"
+
+
+def test_an_exit_function_of_the_import_is_refused(tmp_path, monkeypatch):
+    """What is registered when a module is imported would run once, and for real: the program is not measured."""
+    (tmp_path / "registers.py").write_text(
+        "import atexit\n\ndef run():\n    pass\n\n@atexit.register\ndef save():\n    pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    error = refusal("registers:run", "not-measured")
+    atexit.unregister(sys.modules.pop("registers").save)
+    assert error.value == f"{tmp_path}/registers.py:6"
