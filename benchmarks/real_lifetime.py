@@ -32,7 +32,7 @@ def main(work: Path, port: int, rows: int) -> None:
     """Live it."""
     runner = Runner(scenario(rows))
     program = runner.program
-    enter(Layers(work, TOPS))
+    enter(Layers(work, TOPS), os.getppid())
     os.chdir("/")
     world = RealWorld(runner.scenario, program_name=program.name, is_program=runner.is_program, port=port)
     with world:
