@@ -44,8 +44,9 @@ def known() -> Known:
 
 def running(known: Known) -> dict[int, FrameType]:
     """The frame of each thread of the program but the current one, by ident."""
-    mine = {thread.ident for thread in known.threads if thread.is_alive()} | known.foreign
-    mine |= {threading.get_ident()}
+    mine = {thread.ident for thread in known.threads if thread.is_alive()} | {threading.get_ident()}
+    # A number is given again when its thread has ended, as all others have in a fork.
+    mine |= known.foreign - {thread.ident for thread in threading.enumerate()}
     return {ident: frame for ident, frame in sys._current_frames().items() if ident not in mine}
 
 
