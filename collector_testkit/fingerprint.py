@@ -6,42 +6,58 @@ from collections.abc import Callable
 from functools import lru_cache
 from hashlib import blake2b
 
-from collector_testkit.effects import Change, Disk, Node
+from collector_testkit.effects import Change, Disk, Node, apply
 
 __all__ = ["Fingerprint", "Fold"]
 
 _MODULUS = (1 << 128) - 1
+_OLD = -4  # ticks before the source's: what was changed then or earlier is old, however old
+
+Content = Callable[[str, bytes], bytes]
+
+
+def _all_of_it(path: str, content: bytes) -> bytes:
+    return content
 
 
 class Fingerprint:
     """Sums a hash over the names of a disk, so that a change costs only what it changes.
 
-    A file whose contents the program never looks at counts by its name alone; `observed` are the others. A
-    symbolic link counts with its target, since to open a path is to follow it.
-    A time of last change counts in whole ticks, told by `tick_of`: within a tick, clocks differ from
-    schedule to schedule. One that the program has set counts as it is.
+    A file whose contents the program never looks at counts by its name alone; `observed` are the others, and
+    `content` tells what of their contents counts. A symbolic link counts with its target, since to open
+    a path is to follow it.
+    A time of last change counts in whole ticks, told by `tick_of`: within a tick, clocks differ from schedule to
+    schedule. Where the clock is `late`, ahead of the source by some ticks since the program slept, it counts by
+    as much less: what may matter is a file's age. One that the program has set counts as it is.
     """
 
-    def __init__(self, observed: frozenset[str] | None, tick_of: Callable[[int], int]) -> None:
+    def __init__(
+        self, observed: frozenset[str] | None, tick_of: Callable[[int], int], content: Content = _all_of_it
+    ) -> None:
         self._observed = observed
         self._tick_of = tick_of
-        self._known: dict[tuple[str, int, int, bool], int] = {}
+        self._content = content
+        self._known: dict[tuple[str, int, int | str], int] = {}
 
-    def part(self, path: str, node: Node) -> int:
+    def part(self, path: str, node: Node, late: int = 0) -> int:
         """What one name adds."""
         if self._observed is not None and path not in self._observed and node.kind != "link":
             return name_part(path, node.kind)
-        key = (path, node.digest, node.mtime_ns, node.stamped)
+        when = f"{node.mtime_ns} ns" if node.stamped else max(_OLD, self._tick_of(node.mtime_ns) - late)
+        key = (path, node.digest, when)
         known = self._known.get(key)
         if known is None:
-            when = f"{node.mtime_ns} ns" if node.stamped else self._tick_of(node.mtime_ns)
-            text = f"{path}\0{node.kind}\0{node.digest}\0{when}"
-            known = self._known[key] = _hash(text)
+            known = self._known[key] = _hash(f"{path}\0{node.kind}\0{self._digest(path, node)}\0{when}")
         return known
 
-    def of(self, disk: Disk) -> int:
+    def _digest(self, path: str, node: Node) -> int:
+        if node.kind != "file" or (counts := self._content(path, node.data)) is node.data:
+            return node.digest
+        return Node.of(node.kind, counts, node.mode, 0, node.inode).digest
+
+    def of(self, disk: Disk, late: int = 0) -> int:
         """The fingerprint of a whole disk."""
-        return sum(self.part(path, node) for path, node in disk.items()) & _MODULUS
+        return sum(self.part(path, node, late) for path, node in disk.items()) & _MODULUS
 
 
 class Fold:
@@ -50,37 +66,32 @@ class Fold:
     def __init__(self, disk: Disk, fingerprint: Fingerprint) -> None:
         self.disk = dict(disk)
         self._fingerprint = fingerprint
-        self.key = fingerprint.of(disk)
+        self._keys = {0: fingerprint.of(disk)}
 
-    def after(self, changes: tuple[Change, ...] | None) -> int:
-        """The fingerprint, were `changes` made."""
-        key, part = self.key, self._fingerprint.part
+    def after(self, changes: tuple[Change, ...] | None = None, late: int = 0) -> int:
+        """The fingerprint, were `changes` made, the clock `late` ticks ahead of the source."""
+        key = self._keys.get(late)
+        if key is None:
+            key = self._keys[late] = self._fingerprint.of(self.disk, late)
+        part = self._fingerprint.part
         for path, node in changes or ():
             old = self.disk.get(path)
             if old is not None:
-                key -= part(path, old)
+                key -= part(path, old, late)
             if node is not None:
-                key += part(path, node)
+                key += part(path, node, late)
         return key & _MODULUS
 
     def make(self, changes: tuple[Change, ...]) -> None:
         """Make `changes`."""
         if changes:
-            self.key = self.after(changes)
-            for path, node in changes:
-                if node is None:
-                    self.disk.pop(path, None)
-                else:
-                    self.disk[path] = node
+            self._keys = {late: self.after(changes, late) for late in self._keys}
+            apply(self.disk, changes)
 
     def copy_with(self, changes: tuple[Change, ...] | None) -> dict[str, Node]:
         """The disk after `changes`, as a copy."""
         copied = dict(self.disk)
-        for path, node in changes or ():
-            if node is None:
-                copied.pop(path, None)
-            else:
-                copied[path] = node
+        apply(copied, changes or ())
         return copied
 
 

@@ -58,7 +58,7 @@ class Frontier:
     """
 
     def __init__(self, runner: Runner, assumed: Assumed) -> None:
-        self.fingerprint = Fingerprint(assumed.observed, runner.tick_of)
+        self.fingerprint = Fingerprint(assumed.observed, runner.tick_of, runner.scenario.counting)
         self.worlds: list[World | None] = []
         self.doubts: list[tuple[int, Start]] = []
         self.pruned: set[int] = set()
@@ -91,7 +91,8 @@ class Frontier:
 
     def reach(self, place: Place) -> int:
         """The number of the world at a place."""
-        key = place.fold.after(place.changes)
+        late = self._runner.tick_of(int(place.now_s * 10**9)) - place.tick
+        key = place.fold.after(place.changes, late)
         known = (place.tick, place.turn, key, place.now_s if self._assumed.exact_time else 0.0)
         number = self._numbers.get(known)
         if number is None:

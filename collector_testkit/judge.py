@@ -133,7 +133,8 @@ class Judge:
                 "the exploration stopped before it was closed: what was explored holds, the rest is not known",
                 value="; ".join(self.found.skipped) or f"{self.found.worlds} worlds",
                 expected="closure: no new world appears",
-                next_step="raise the limit, check a smaller feed, or leave out of the state what counts runs",
+                next_step="raise the limit, or check a smaller feed; if the state counts runs or tells the time of the"
+                " last one, leave that out with normalize=",
             )
         return None
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime, timezone
+from pickle import UnpicklingError
 from typing import Any
 
 from collector_testkit.errors import UsageError
@@ -231,6 +232,9 @@ class Scenario:
         resent_max: bound on records sent again after one crash; `None`: no bound.
         leftovers_max: files beyond those of a crash-free run that crashes may leave, 1 by default.
         start: the simulated time of tick 0 (aware, or UTC). tick_seconds: simulated seconds between ticks.
+        normalize: `(path, bytes) -> what of that file counts` (bytes, text or a JSON value), to leave out a counter of
+            runs or the time of the last one; files for which it is equal are taken for equal, and some are run both.
+            A content for which it raises a ValueError, as one cut short, counts whole. `None`: all counts.
         seed: of random numbers, uuids and temporary names.
         isolate: run every lifetime in a forked child, so that no memory outlives it; slower.
     """
@@ -252,6 +256,7 @@ class Scenario:
     leftovers_max: int = 1
     start: datetime = datetime(2026, 11, 24, 12, tzinfo=timezone.utc)
     tick_seconds: float = 7200.0
+    normalize: Callable[[str, bytes], Any] | None = None
     seed: int = 0
     isolate: bool = False
     limits: Limits = field(default_factory=Limits)
@@ -295,6 +300,27 @@ class Scenario:
         """Seconds since the epoch at which the scheduler starts the program at `tick`."""
         start = self.start if self.start.tzinfo else self.start.replace(tzinfo=timezone.utc)
         return start.timestamp() + tick * self.tick_seconds
+
+    def counting(self, path: str, content: bytes) -> bytes:
+        """What of the content of a file counts, by `normalize`.
+
+        Raises:
+            UsageError: it raises something else than a ValueError.
+        """
+        if self.normalize is None:
+            return content
+        try:
+            found = self.normalize(path, content)
+        except (ValueError, EOFError, UnpicklingError):
+            return content
+        except Exception as error:
+            raise UsageError(
+                f"Scenario(normalize=) failed on a file: {type(error).__name__}: {error}",
+                value=path,
+                expected="what of the file's content counts: bytes, text or a JSON value",
+                next_step="correct the callable; it is called with the path and the content of each file that is read",
+            ) from error
+        return found if isinstance(found, bytes) else token(identity_of(found)).encode()
 
     def offered(self, tick: int) -> dict[str, Hashable]:
         """The identities the sources hold at `tick`, in their order, by token."""

@@ -100,7 +100,9 @@ class Soundness:
                 "two worlds that were taken for one behave differently",
                 value=_difference(one, two),
                 expected="a program that depends on nothing it does not read",
-                next_step="please report this with the scenario: the kit overlooked something the program reads",
+                next_step="please report this with the scenario: the kit overlooked something the program reads"
+                if self._runner.scenario.normalize is None
+                else "normalize= leaves out something that the program goes by: leave out less",
             )
         return assumed
 

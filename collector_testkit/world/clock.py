@@ -44,7 +44,7 @@ class Clock:
         self._on_sleep = on_sleep
         self._travel: Any = None
         self._machine: Any = None
-        self._strangers: frozenset[int | None] = frozenset()
+        self._strangers = threads.Known(frozenset(), frozenset())
         self._threads = 1
         self._sleeping: dict[int, tuple[float, Callable[[], bool]]] = {}
         self._dead: WeakSet[threading.Thread] = WeakSet()
@@ -53,9 +53,9 @@ class Clock:
 
     def open(self, patches: Patches) -> None:
         """Take the clocks of this process over until `patches` is closed."""
-        there = {thread.ident for thread in threading.enumerate()}
-        self._threads = len(there)
-        self._strangers = frozenset(there - {threading.get_ident()})
+        there = threads.known()
+        self._threads = len(there.threads)
+        self._strangers = there._replace(threads=there.threads - {threading.current_thread()})
         self._machine = time_machine.travel(self.now_s, tick=False)
         self._travel = self._machine.start()
         patches.callback(self._machine.stop)
@@ -86,7 +86,7 @@ class Clock:
 
     def end(self) -> None:
         """End the lifetime: a thread of it that sleeps or waits, now or later, ends there."""
-        left = (thread for thread in threading.enumerate() if thread.ident not in self._strangers)
+        left = (thread for thread in threading.enumerate() if thread not in self._strangers.threads)
         self._dead.update(thread for thread in left if thread is not threading.current_thread())
 
     def move_to(self, now_s: float) -> None:
@@ -135,7 +135,8 @@ class Clock:
         """`simulated` in threads of the program, `real` in all others."""
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            return (real if threading.get_ident() in self._strangers else simulated)(*args, **kwargs)
+            strange = threading.get_ident() in threads.idents(self._strangers)
+            return (real if strange else simulated)(*args, **kwargs)
 
         return call
 
@@ -194,7 +195,7 @@ class Clock:
     def _places(self) -> dict[int, tuple[int, int]]:
         """Where each thread of the program stands that is not asleep."""
         frames = sys._current_frames().items()
-        apart = self._strangers | self._sleeping.keys()
+        apart = threads.idents(self._strangers) | self._sleeping.keys()
         return {ident: (id(frame), frame.f_lasti) for ident, frame in frames if ident not in apart}
 
     def _select(self, original: Any) -> Any:

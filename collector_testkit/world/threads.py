@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from collector_testkit.world.patches import Patches
 
-__all__ = ["Known", "end", "join", "known", "release_pools", "runnable", "running"]
+__all__ = ["Known", "end", "idents", "join", "known", "release_pools", "runnable", "running"]
 
 _PATIENCE_S = 0.03  # real seconds that a thread gets to see its end
 _LONG_PATIENCE_S = 1.0  # the same for one that was told so
@@ -27,6 +27,9 @@ _BUSY_S = 0.0005  # of processor time within _PATIENCE_S: less, and the thread w
 # The real ones, out of reach of the simulated clock, which replaces names in other modules, and of time-machine, which
 # up to 2.x stops time.monotonic itself.
 _sleep, _elapsed, _clock = time.sleep, time.perf_counter, time.clock_gettime
+
+# What `threading` makes up for a thread that it did not start, when that thread asks.
+_Unstarted = threading._DummyThread
 
 
 class Known(NamedTuple):
@@ -44,10 +47,14 @@ def known() -> Known:
 
 def running(known: Known) -> dict[int, FrameType]:
     """The frame of each thread of the program but the current one, by ident."""
-    mine = {thread.ident for thread in known.threads if thread.is_alive()} | {threading.get_ident()}
-    # A number is given again when its thread has ended, as all others have in a fork.
-    mine |= known.foreign - {thread.ident for thread in threading.enumerate()}
-    return {ident: frame for ident, frame in sys._current_frames().items() if ident not in mine}
+    apart = idents(known) | {threading.get_ident()}
+    return {ident: frame for ident, frame in sys._current_frames().items() if ident not in apart}
+
+
+def idents(known: Known) -> set[int | None]:
+    """The idents of those that still run: one is given again when its thread has ended, as all have in a fork."""
+    started = {thread.ident for thread in threading.enumerate() if not isinstance(thread, _Unstarted)}
+    return {thread.ident for thread in known.threads if thread.is_alive()} | (known.foreign - started)
 
 
 class _Os(NamedTuple):

@@ -244,3 +244,25 @@ def test_descriptors_of_the_simulated_disk_are_none_of_the_process():
     result = check(collector(finish=reach_for_descriptors))
     assert result.verdict == "holds", result.problem
     assert count_descriptors() == before
+
+
+def sleep_in_a_thread(self):
+    """Sleep for an hour, in a thread."""
+    thread = threading.Thread(target=time.sleep, args=[3600])
+    thread.start()
+    thread.join()
+
+
+def test_a_thread_of_the_tests_gives_its_number_to_none_of_the_program():
+    """A forked lifetime starts threads under the numbers of threads that it does not have; they are its own."""
+    over = threading.Event()
+    others = [threading.Thread(target=over.wait) for _ in range(3)]
+    for other in others:
+        other.start()
+    try:
+        result = check(collector(finish=sleep_in_a_thread), isolate=True)
+    finally:
+        over.set()
+        for other in others:
+            other.join()
+    assert (result.verdict, result.problem) == ("holds", None)

@@ -54,7 +54,8 @@ def test_fold_is_recomputation(
         fold.make(tuple(step))
         apply(plain, tuple(step))
         assert fold.disk == plain == copied
-        assert fold.key == foretold == fingerprint.of(plain)
+        assert fold.after() == foretold == fingerprint.of(plain)
+        assert fold.after(late=1) == fingerprint.of(plain, late=1)
 
 
 @SAME_EVERY_TIME
@@ -62,10 +63,10 @@ def test_fold_is_recomputation(
 def test_after_changes_nothing(disk: dict[str, Node], step: list[Change]) -> None:
     """To ask what would be does not make it so, and a copy is a copy."""
     fold = Fold(disk, Fingerprint(None, in_ticks))
-    before = fold.key
+    before = fold.after()
     fold.after(tuple(step))
     fold.copy_with(tuple(step)).clear()
-    assert (fold.disk, fold.key) == (disk, before)
+    assert (fold.disk, fold.after()) == (disk, before)
 
 
 # -- what counts ----------------------------------------------------------------------------------------
