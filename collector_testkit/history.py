@@ -89,7 +89,7 @@ class Lifetime(NamedTuple):
     the program looked at, `fetched` the feeds it asked. `saves` are the numbers of effects after which a
     `save_state` had returned. `undone` is what a killed one would have
     gone on to do, `torn` what a write cut in its middle left, `torn_site` its line. `output`
-    is what it printed.
+    is what it printed. `raced`: several of its threads could have gone first, in another order.
     """
 
     tick: int
@@ -104,6 +104,7 @@ class Lifetime(NamedTuple):
     torn: tuple[Change, ...] = ()
     torn_site: str | None = None
     output: str = ""
+    raced: bool = False
 
     def shape(self) -> tuple[object, ...]:
         """What must be equal when the same lifetime runs again."""

@@ -71,7 +71,6 @@ def run(program: Program, world: World, start: Start) -> Lifetime:
         HarnessError: a thread of it works on.
     """
     world.begin(start.disk, start.tick, start.now_s, start.seed)
-    world.clock.begin()
     world.ledger.bottom = run.__code__
     printed = _Output()
     with _process(world, printed) as at_exit:
@@ -80,7 +79,7 @@ def run(program: Program, world: World, start: Start) -> Lifetime:
             with _alarm(world):
                 error, site = _call(program, world, at_exit)
         finally:
-            world.clock.end()
+            world.baton.end()
             world.threads, endless = threads.end(world.threads)
             world.guards.active = False
     ledger = world.ledger
@@ -103,6 +102,7 @@ def run(program: Program, world: World, start: Start) -> Lifetime:
         fetched=frozenset(world.source.fetched),
         saves=tuple(ledger.saves),
         output=printed.getvalue().decode("utf-8", "replace"),
+        raced=world.baton.raced,
     )
 
 
@@ -136,7 +136,7 @@ def _call(program: Program, world: World, at_exit: list[Any]) -> tuple[str | Non
 
 def _leave(world: World, at_exit: list[Any]) -> None:
     """What the interpreter does at the end: join threads, run exit functions, close what is still open."""
-    with Patches() as patches, world.clock.waiting():
+    with Patches() as patches, world.baton.waiting():
         threads.release_pools(world.threads, patches)
         threads.join(world.threads)
     for function, args, kwargs in reversed(at_exit):

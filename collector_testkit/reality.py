@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import ExitStack
 from typing import Any
 
 from collector_testkit.errors import HarnessError, NotMeasuredError, UsageError
 from collector_testkit.explore import Exploration
-from collector_testkit.history import History, Schedule, Step
+from collector_testkit.history import History, Lifetime, Schedule, Step
 from collector_testkit.real.comparison import Confirmation, expected_of
 from collector_testkit.real.confirm import Confirmer
 from collector_testkit.result import Violation
@@ -45,8 +46,9 @@ class Reality:
         Raises:
             HarnessError: they do something else.
         """
-        if self._missing is not None:
-            return Confirmation("not-checked", (self._missing,))
+        missing = self._missing or _race(history.lifetimes)
+        if missing is not None:
+            return Confirmation("not-checked", (missing,))
         said = self._confirmer.confirm(expected_of(history, self._runner.starts(history)))
         if said.outcome == "disagrees":
             raise _disagreement(str(history.schedule), said)
@@ -71,6 +73,9 @@ class Reality:
             left = f"{len(starts) - _WORLDS_MAX:,} worlds beyond the first {_WORLDS_MAX} (not lived for real)"
             del starts[_WORLDS_MAX:]
         whole = [(start, self._runner.run_fresh(start)) for start in starts]
+        race = _race(lifetime for _, lifetime in whole)
+        if race is not None:
+            raise unasked(race)
         said = self._confirmer.conform(
             list(zip(self._runner.starts(clean), clean.lifetimes, strict=True)), whole
         )
@@ -79,6 +84,13 @@ class Reality:
         if said.outcome == "disagrees":
             raise _disagreement("the exploration", said)
         return said._replace(details=(left,) if left else ())
+
+
+def _race(lifetimes: Iterable[Lifetime]) -> str | None:
+    """Why lifetimes cannot be held against real processes, whose threads take their turns by chance."""
+    if any(lifetime.raced for lifetime in lifetimes):
+        return "several threads change the world at the same time, and real ones do so in any order"
+    return None
 
 
 def require_world(world: str) -> None:
@@ -107,5 +119,5 @@ def unasked(why: str) -> NotMeasuredError:
         "the real world was not checked",
         value=why,
         expected="Linux with strace, and user namespaces or root",
-        next_step='install what is missing, or check with world="simulated" (leave --world out)',
+        next_step='mend what is missing, or check with world="simulated" (leave --world out)',
     )

@@ -29,13 +29,14 @@ Emit = Callable[..., None]
 class FakeBroker:
     """What the program publishes to; it takes every message, unless the scenario's `answers` say otherwise.
 
-    Knows how programs publish; must not know records or laws. `emit` is called once for each message. A
-    publish inside another (a `publish_output` that hands on to pika) is the outer one's business.
+    Knows how programs publish; must not know records or laws. `emit` is called once for each message, `step` before
+    it. A publish inside another (a `publish_output` that hands on to pika) is the outer one's business.
     """
 
-    def __init__(self, value: Broker, emit: Emit) -> None:
+    def __init__(self, value: Broker, emit: Emit, step: Callable[[], None] = lambda: None) -> None:
         self._value = value
         self._emit = emit
+        self._step = step
         self._inside = False
         self._pika = PikaFake(self._publish_pika, self._confirm, self._answer, self._answer_to)
         self._tick = self._sent = 0
@@ -121,6 +122,7 @@ class FakeBroker:
             patches.everywhere(owner, name, value)
 
     def _publish(self, route: str, body: bytes, properties: Any, confirmed: bool = True) -> None:
+        self._step()
         if self._inside:
             return
         self._inside = True

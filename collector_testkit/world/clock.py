@@ -6,17 +6,14 @@ import math
 import queue
 import selectors
 import signal
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
-from weakref import WeakSet
 
 import time_machine
 
-from collector_testkit.world import threads
+from collector_testkit.world.baton import Baton
 from collector_testkit.world.patches import Patches
 
 __all__ = ["Clock"]
@@ -39,23 +36,17 @@ class Clock:
     before, a test runner's own, really wait.
     """
 
-    def __init__(self, on_sleep: Callable[[float], None]) -> None:
+    def __init__(self, on_sleep: Callable[[float], None], baton: Baton) -> None:
         self.now_s = 0.0
         self._on_sleep = on_sleep
+        self._baton = baton
         self._travel: Any = None
         self._machine: Any = None
-        self._strangers = threads.Known(frozenset(), frozenset())
-        self._threads = 1
-        self._sleeping: dict[int, tuple[float, Callable[[], bool]]] = {}
-        self._dead: WeakSet[threading.Thread] = WeakSet()
         self._rings_at_s: float | None = None
         self._handler: Any = signal.SIG_DFL
 
     def open(self, patches: Patches) -> None:
         """Take the clocks of this process over until `patches` is closed."""
-        there = threads.known()
-        self._threads = len(there.threads)
-        self._strangers = there._replace(threads=there.threads - {threading.current_thread()})
         self._machine = time_machine.travel(self.now_s, tick=False)
         self._travel = self._machine.start()
         patches.callback(self._machine.stop)
@@ -74,20 +65,19 @@ class Clock:
         patches.put(selectors.DefaultSelector, "select", self._ours(self._select(select), select))
         wait = threading.Condition.wait
         patches.put(threading.Condition, "wait", self._ours(self._wait(wait), wait))
+        patches.put(
+            threading.Thread, "join", self._ours(self._join(threading.Thread.join), threading.Thread.join)
+        )
+        # The one in C waits out of sight.
+        patches.everywhere(queue, "SimpleQueue", queue._PySimpleQueue)  # type: ignore[attr-defined]  # and private
         patches.everywhere(signal, "alarm", lambda seconds: -int(-self._set_alarm(seconds) // 1))
         patches.everywhere(signal, "setitimer", self._set_timer)
         patches.everywhere(signal, "signal", self._set_handler(signal.signal))
 
-    def begin(self) -> None:
-        """Start a lifetime, with no alarm set."""
-        self._threads = threading.active_count()
-        self._sleeping.clear()
+    def begin(self, now_s: float) -> None:
+        """Start a lifetime at a time, in seconds since the epoch, with no alarm set."""
+        self.move_to(now_s)
         self._rings_at_s, self._handler = None, signal.SIG_DFL
-
-    def end(self) -> None:
-        """End the lifetime: a thread of it that sleeps or waits, now or later, ends there."""
-        left = (thread for thread in threading.enumerate() if thread not in self._strangers.threads)
-        self._dead.update(thread for thread in left if thread is not threading.current_thread())
 
     def move_to(self, now_s: float) -> None:
         """Set the time, in seconds since the epoch."""
@@ -135,8 +125,7 @@ class Clock:
         """`simulated` in threads of the program, `real` in all others."""
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            strange = threading.get_ident() in threads.idents(self._strangers)
-            return (real if strange else simulated)(*args, **kwargs)
+            return (real if self._baton.is_stranger() else simulated)(*args, **kwargs)
 
         return call
 
@@ -147,56 +136,35 @@ class Clock:
 
         Time passes only when every thread of the program waits, and to the earliest end of these waits.
         """
-        if threading.active_count() <= self._threads and then_s < math.inf:
+        if self._baton.is_alone() and then_s < math.inf:
             # Nothing can wake the only thread before its time.
             answer = woken(0)
             if not answer:
                 self._pass_until(then_s)
             return answer
         still = 0
-        with self.waiting(then_s, notified):
+        with self._baton.waiting(then_s, lambda: notified() or self.now_s >= then_s):
             while still < _STILL:
-                before = self._places()
-                answer = self._mortal(woken, _GRACE_S)
+                before = self._baton.places()
+                answer = woken(_GRACE_S)
+                self._baton.mortal()
                 if answer or self.now_s >= then_s:
                     return answer
-                still = still + 1 if self._is_next(then_s) and self._stand(before) else 0
+                still = still + 1 if self._baton.is_next(then_s) and self._baton.stand(before) else 0
         self._pass_until(then_s)
         return answer
 
-    @contextmanager
-    def waiting(
-        self, then_s: float = math.inf, notified: Callable[[], bool] = lambda: False
-    ) -> Iterator[None]:
-        """This thread waits, in simulated time until `then_s`; `notified` tells that it is about to wake."""
-        me = threading.get_ident()
-        self._sleeping[me] = (then_s, notified)
-        try:
-            yield
-        finally:
-            self._sleeping.pop(me, None)
+    def _join(self, original: Any) -> Any:
+        def join(thread: threading.Thread, timeout: float | None = None) -> None:
+            if not thread.is_alive() or thread is threading.current_thread() or (timeout or 1) <= 0:
+                original(thread, timeout)
+                return
+            then_s = math.inf if timeout is None else self._after(timeout)
+            self._wait_until(
+                then_s, lambda real_s: _joined(original, thread, real_s), lambda: not thread.is_alive()
+            )
 
-    def _is_next(self, then_s: float) -> bool:
-        """Whether of all that wait, who waits until `then_s` is to wake first."""
-        waits = list(self._sleeping.values())
-        return then_s < math.inf and all(then_s <= until_s and not notified() for until_s, notified in waits)
-
-    def _stand(self, before: dict[int, tuple[int, int]]) -> bool:
-        """Whether all other threads are where they were, and not because the machine is busy elsewhere."""
-        return before == self._places() and not threads.runnable(before)
-
-    def _mortal(self, wait: Any, *args: Any) -> Any:
-        """Wait really; a thread of a lifetime that is over has died with its process."""
-        answer = wait(*args)
-        if threading.current_thread() in self._dead:
-            raise SystemExit
-        return answer
-
-    def _places(self) -> dict[int, tuple[int, int]]:
-        """Where each thread of the program stands that is not asleep."""
-        frames = sys._current_frames().items()
-        apart = threads.idents(self._strangers) | self._sleeping.keys()
-        return {ident: (id(frame), frame.f_lasti) for ident, frame in frames if ident not in apart}
+        return join
 
     def _select(self, original: Any) -> Any:
         def select(selector: Any, timeout: float | None = None) -> Any:
@@ -255,3 +223,8 @@ class Clock:
             self._handler(signal.SIGALRM, None)
         elif self._handler == signal.SIG_DFL:
             raise SystemExit(128 + signal.SIGALRM)  # as a shell tells it
+
+
+def _joined(join: Any, thread: threading.Thread, real_s: float) -> bool:
+    join(thread, real_s)
+    return not thread.is_alive()

@@ -25,9 +25,9 @@ Emit = Callable[..., None]
 class FakeDisk:
     """The file system of one exploration.
 
-    Knows what a change of pyfakefs is as an effect; must not know programs or laws. `emit` is called once for
-    each effect, after it was done, with its kind, its path and its changes. While `recording` is false,
-    changes are made silently. `observed` are the files whose contents or times the program looked at.
+    Knows what a change of pyfakefs is as an effect; must not know programs or laws. `emit` is called once for each
+    effect, after it was done, with its kind, its path and its changes; `step` before it. While `recording` is
+    false, changes are made silently. `observed` are the files whose contents or times the program looked at.
 
     Source for what a kill leaves: POSIX write(2): data that a returned write passed to the kernel outlives
     the process; a buffer in the process does not.
@@ -40,9 +40,11 @@ class FakeDisk:
         now_ns: Callable[[], int],
         *,
         file_bytes_max: int,
+        step: Callable[[], None],
         stop: Callable[[str], None],
     ) -> None:
         self.fs = fs
+        self.step = step
         self.tree = Tree(fs, now_ns)
         self.files = OpenFiles(fs, self, now_ns)
         self.recording = False

@@ -29,6 +29,9 @@ _ACCESS = os.O_RDONLY | os.O_WRONLY | os.O_RDWR
 class Told(Protocol):
     """Who hears of what is done through open files."""
 
+    def step(self) -> None:
+        """A file is about to be changed."""
+
     def wrote(self, file: OpenFile, old: bytes, start: int, end: int) -> None:
         """Bytes were written from `start` to before `end`; `old` is what was there."""
 
@@ -116,6 +119,7 @@ class OpenFile:
         """pwrite(2)."""
         if not self.can_write:
             raise _error(errno.EBADF)
+        self._files.told.step()
         data = bytes(data)
         if self._turn != self._files.turn:
             return len(data)  # of a process that is gone
@@ -139,6 +143,7 @@ class OpenFile:
 
     def truncate(self, size: int) -> None:
         """ftruncate(2)."""
+        self._files.told.step()
         if not self.can_write or size < 0:
             raise _error(errno.EINVAL)
         if self._turn == self._files.turn:

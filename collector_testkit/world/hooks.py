@@ -51,6 +51,7 @@ class Hooks:
             (FakeFilesystem, "create_symlink", self._refusing(lookup.make)),
             (FakeFilesystem, "makedir", self._refusing(lookup.make)),
             (FakeFilesystem, "rmdir", self._refusing(lookup.remove_directory)),
+            (FakeFilesystem, "remove", self._refusing(lambda fs, path: None)),
             (FakeFilesystem, "chmod", self._touch("chmod")),
             (FakeFilesystem, "utime", self._touch("utime")),
             (FakeFilesystem, "stat", self._look),
@@ -122,6 +123,7 @@ class Hooks:
             if not disk.mine(fs):
                 original(fs, old, new, *args, **kwargs)
                 return
+            disk.step()
             source, target = lookup.rename(fs, old, new)
             disk.recording = False  # the removal of the old file and the moves are one effect
             try:
@@ -139,6 +141,7 @@ class Hooks:
         def create_link(fs: Any, old: Any, new: Any, *args: Any, **kwargs: Any) -> Any:
             if not disk.mine(fs):
                 return original(fs, old, new, *args, **kwargs)
+            disk.step()
             lookup.link(fs, old, new)
             # link(2) follows no link; pyfakefs, told so, follows none on the way to the new name either.
             new = lookup.look_up(fs, new).path
@@ -152,6 +155,7 @@ class Hooks:
         def make(original: Any) -> Any:
             def refusing(fs: Any, path: Any, *args: Any, **kwargs: Any) -> Any:
                 if disk.mine(fs):
+                    disk.step()
                     refuse(fs, path)
                 return original(fs, path, *args, **kwargs)
 
@@ -214,6 +218,7 @@ class Hooks:
             given = (buffering, encoding, errors, newline, closefd)
             if not disk.mine(this.filesystem) or this.raw_io or not _is_plain(disk, file_):
                 return original(this, file_, mode, *given, opener, **more)
+            disk.step()
             flags = lookup.flags_of(mode, {"encoding": encoding, "errors": errors, "newline": newline})
             number = file_
             if _is_foreign(opener):
@@ -237,6 +242,7 @@ class Hooks:
             fs = disk.fs
             if not disk.mine(os_module.filesystem):
                 return int(original(os_module, path, flags, mode, **kwargs))
+            disk.step()
             where = os_module._path_with_dir_fd(path, os_module.open, kwargs.get("dir_fd"))
             if flags & _TMPFILE == _TMPFILE:
                 fs.confirmdir(where)
@@ -330,6 +336,7 @@ class Hooks:
 
         def make(original: Any) -> Any:
             def touch(fs: Any, path: Any, *args: Any, **kwargs: Any) -> None:
+                disk.step()
                 original(fs, path, *args, **kwargs)
                 if disk.mine(fs):
                     disk.touched(path, kind, kwargs.get("follow_symlinks", True))

@@ -17,6 +17,7 @@ from collector_testkit.effects import Disk
 from collector_testkit.errors import TestkitError
 from collector_testkit.scenario import Scenario
 from collector_testkit.world import aliases, threads
+from collector_testkit.world.baton import Baton
 from collector_testkit.world.broker import FakeBroker
 from collector_testkit.world.calls import Calls
 from collector_testkit.world.clock import Clock
@@ -51,8 +52,9 @@ class World:
         self.scenario = scenario
         self.ledger = Ledger(effects_max=limits.effects_max, is_program=is_program)
         self.source = Source(scenario)
-        self.broker = FakeBroker(scenario.broker, self.emit)
-        self.clock = Clock(lambda seconds: self.emit("sleep", "clock", seconds=seconds))
+        self.baton = Baton()
+        self.broker = FakeBroker(scenario.broker, self.emit, self.baton.step)
+        self.clock = Clock(lambda seconds: self.emit("sleep", "clock", seconds=seconds), self.baton)
         self.entropy = Entropy()
         self._wire = Wire(self._handle)
         self.guards = Guards(self.ledger.site)
@@ -80,6 +82,7 @@ class World:
             _import_if_there(name)
         self.clock.now_s = scenario.tick_time(0)
         self._put_up_disk(patches)
+        self.baton.open(patches)
         self.clock.open(patches)
         self.entropy.open(patches)
         self._wire.open()
@@ -95,7 +98,7 @@ class World:
         self._fs = fs
         self.disk = FakeDisk(
             fs, self.ledger.emit, self.clock.now_ns, file_bytes_max=self.scenario.limits.file_bytes_max,
-            stop=self.ledger.stop,
+            step=self.baton.step, stop=self.ledger.stop,
         )  # fmt: skip
         self._fill(fs)
 
@@ -139,7 +142,8 @@ class World:
         """Start a lifetime: the disk holds `disk`, the source is at `tick`, the clock at `now_s`."""
         self.source.tick = tick
         self.source.fetched = set()
-        self.clock.move_to(now_s)
+        self.baton.begin()
+        self.clock.begin(now_s)
         self.broker.begin(tick)
         self._wire.begin()
         self.problem = None
@@ -149,6 +153,7 @@ class World:
         self.ledger.begin()
 
     def _handle(self, request: HttpRequest) -> HttpReply:
+        self.baton.step()
         try:
             return self._answer(request)
         except TestkitError as problem:

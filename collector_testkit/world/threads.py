@@ -10,14 +10,25 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import thread as pools  # here, so that no fake disk is there when it is loaded
 from types import FrameType
 from typing import Any, NamedTuple
 
 from collector_testkit.world.patches import Patches
 
-__all__ = ["Known", "end", "idents", "join", "known", "release_pools", "runnable", "running"]
+__all__ = [
+    "Known",
+    "end",
+    "frames",
+    "idents",
+    "join",
+    "known",
+    "pulses",
+    "release_pools",
+    "runnable",
+    "running",
+]
 
 _PATIENCE_S = 0.03  # real seconds that a thread gets to see its end
 _LONG_PATIENCE_S = 1.0  # the same for one that was told so
@@ -47,7 +58,13 @@ def known() -> Known:
 
 def running(known: Known) -> dict[int, FrameType]:
     """The frame of each thread of the program but the current one, by ident."""
-    apart = idents(known) | {threading.get_ident()}
+    me = threading.get_ident()
+    return {ident: frame for ident, frame in frames(known).items() if ident != me}
+
+
+def frames(known: Known) -> dict[int, FrameType]:
+    """The frame of each thread of the program, by ident."""
+    apart = idents(known)
     return {ident: frame for ident, frame in sys._current_frames().items() if ident not in apart}
 
 
@@ -71,22 +88,41 @@ _REAL = _Os()
 def runnable(idents: Iterable[int]) -> bool:
     """Whether one of these threads, or one just started, would run if the machine were not busy.
 
-    Where the system does not tell, only of one just started. Source: proc(5), /proc/pid/task/tid/stat, the field
-    after the name.
+    Where the system does not tell, only of one just started.
     """
     natives = {thread.ident: thread.native_id for thread in threading.enumerate()}
-    return None in natives or any(_state(natives[i]) not in "S?" for i in idents if i in natives)
+    return None in natives or any(_is_running(_status(natives[i])) for i in idents if i in natives)
 
 
-def _state(native: int | None) -> str:
+def pulses(frames: Mapping[int, FrameType]) -> dict[int, object] | None:
+    """What stays the same as long as a thread does nothing, by ident; `None`: one, or one just started, is running."""
+    natives = {thread.ident: thread.native_id for thread in threading.enumerate()}
+    told = {ident: _status(natives.get(ident)) for ident in frames}
+    if None in natives or any(map(_is_running, told.values())):
+        return None
+    return {ident: (id(frame), frame.f_lasti, told[ident]) for ident, frame in frames.items()}
+
+
+def _is_running(status: bytes) -> bool:
+    return status[:1] not in b"S"
+
+
+def _status(native: int | None) -> bytes:
+    """What a thread is doing, and how often it began or ceased to run; empty where the system does not tell.
+
+    Source: proc(5), /proc/pid/task/tid/status, the fields State and (non)voluntary_ctxt_switches.
+    """
     try:
-        descriptor = _REAL.open(f"/proc/self/task/{native}/stat", os.O_RDONLY)
+        descriptor = _REAL.open(f"/proc/self/task/{native}/status", os.O_RDONLY)
     except OSError:
-        return "?"
+        return b""
     try:
-        return str(_REAL.read(descriptor, 1000).rpartition(b") ")[2][:1], "ascii")
+        text: bytes = _REAL.read(descriptor, 4096)
+    except OSError:  # it has just ended
+        return b""
     finally:
         _REAL.close(descriptor)
+    return text.partition(b"\nState:")[2].strip()[:1] + text.partition(b"\nvoluntary_ctxt_switches:")[2]
 
 
 def join(known: Known) -> None:
