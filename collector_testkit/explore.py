@@ -237,7 +237,7 @@ class _Attempt:
         littered, oversized = self._left_behind(world, marks, fold) if completed else (False, False)
         return Node(
             world.start.tick, len(lifetime.effects), completed, marks, tuple(exits), tuple(ends),
-            tuple(kills.items()), littered, oversized,
+            tuple(kills.items()), littered, oversized, lifetime.denied,
         )  # fmt: skip
 
     def _kills(

@@ -33,7 +33,8 @@ class Node(NamedTuple):
     """One lifetime: what laws see of it, and where it leads.
 
     `exits` are the kills, by position, the first of each that leads to one world between two marks;
-    `kills` counts all of them by target. `littered` and `oversized` are told of its completed end.
+    `kills` counts all of them by target. `littered` and `oversized` are told of its completed end. `denied`: source or
+    broker did not do what was asked.
     """
 
     tick: int
@@ -45,6 +46,7 @@ class Node(NamedTuple):
     kills: tuple[tuple[int, int], ...]
     littered: bool = False
     oversized: bool = False
+    denied: bool = False
 
 
 class Graph:
@@ -300,8 +302,8 @@ class Graph:
 def ending(law: Law, node: Node, alphabet: Alphabet) -> Iterator[tuple[str, int]]:
     """What a lifetime's own end tells every law."""
     everything = alphabet.everything(law.about)
-    # Where the broker refuses, a failure is no fault of what an earlier lifetime left: it counts as a kill.
-    failed = laws.CRASHED if alphabet.refuses_at(node.tick) else laws.FAILED
+    # Where source or broker refuse, a failure is no fault of what an earlier lifetime left: it counts as a kill.
+    failed = laws.CRASHED if node.denied or alphabet.refuses_at(node.tick) else laws.FAILED
     yield laws.ENDED if node.completed else failed, everything
     if node.completed and law.about == "record":
         yield laws.OFFERED, alphabet.offered_at(node.tick)

@@ -89,7 +89,8 @@ class Lifetime(NamedTuple):
     the program looked at, `fetched` the feeds it asked. `saves` are the numbers of effects after which a
     `save_state` had returned. `undone` is what a killed one would have
     gone on to do, `torn` what a write cut in its middle left, `torn_site` its line. `output`
-    is what it printed. `raced`: several of its threads could have gone first, in another order.
+    is what it printed. `denied`: an HTTP request was answered with 429 or 5xx. `raced`: several of its threads
+    could have gone first, in another order.
     """
 
     tick: int
@@ -104,6 +105,7 @@ class Lifetime(NamedTuple):
     torn: tuple[Change, ...] = ()
     torn_site: str | None = None
     output: str = ""
+    denied: bool = False
     raced: bool = False
 
     def shape(self) -> tuple[object, ...]:

@@ -102,6 +102,7 @@ def run(program: Program, world: World, start: Start) -> Lifetime:
         fetched=frozenset(world.source.fetched),
         saves=tuple(ledger.saves),
         output=printed.getvalue().decode("utf-8", "replace"),
+        denied=world.denied,
         raced=world.baton.raced,
     )
 

@@ -76,6 +76,7 @@ class Reading:
             step.tick, len(lifetime.effects), lifetime.outcome == "completed", marks, (), (), (),
             littered=saved and files_in(disk) > self._found.files_max + self._scenario.leftovers_max,
             oversized=bound is not None and sum(len(node.data) for node in changed) > bound,
+            denied=lifetime.denied,
         )  # fmt: skip
 
     def _marks(self, step: Step, lifetime: Lifetime) -> tuple[Mark, ...]:

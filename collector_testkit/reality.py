@@ -119,5 +119,5 @@ def unasked(why: str) -> NotMeasuredError:
         "the real world was not checked",
         value=why,
         expected="Linux with strace, and user namespaces or root",
-        next_step='mend what is missing, or check with world="simulated" (leave --world out)',
+        next_step='install what is missing, or check with world="simulated" (leave --world out)',
     )

@@ -67,6 +67,10 @@ class RealWorld(World):
             self._line.confirm()
         super().emit(kind, target, **more)
 
+    def _turn_away(self, request: HttpRequest, reply: HttpReply) -> HttpReply:
+        self._line.ask(request)  # which is a request to the kernel, and no more to the server
+        return reply
+
     def _ask_source(self, request: HttpRequest) -> HttpReply | None:
         reply = self._line.ask(request)
         self.source.answer(request)  # which notes the feed as read

@@ -17,7 +17,7 @@ from collector_testkit.scenario import Broker
 from collector_testkit.world.patches import Patches, classes_defining
 from collector_testkit.world.pika_fake import PikaFake
 from collector_testkit.world.records import message_identity
-from collector_testkit.world.source import reply_of
+from collector_testkit.world.source import SourceRequest, respond
 from collector_testkit.world.wire import HttpReply, HttpRequest
 from collector_testkit.world.wire import address as address_of
 
@@ -90,7 +90,11 @@ class FakeBroker:
         self._emit("confirm", "broker")
 
     def answer(self, request: HttpRequest) -> HttpReply | None:
-        """Take an HTTP request that is a publish; `None` if it is none."""
+        """Answer an HTTP request that is a publish, and take the message if that says so; `None` if it is none.
+
+        Raises:
+            UsageError: `Broker(response=)` raised.
+        """
         if self._value.http is None:
             return None
         method, pattern = self._value.http.split()
@@ -99,9 +103,10 @@ class FakeBroker:
         address = request.url if "?" in pattern else request.url.partition("?")[0]
         if request.method != method.upper() or not fnmatch.fnmatchcase(address, _literal(pattern)):
             return None
-        self._publish(f"{request.method} {request.url}", request.body, request.headers)
-        response = self._value.response
-        return reply_of(response(request) if callable(response) else response)
+        reply = respond(self._value.response, SourceRequest.of(request, self._tick), "Broker(http=)")
+        if is_taken(reply):
+            self._publish(f"{request.method} {request.url}", request.body, request.headers)
+        return reply
 
     def _replace_call(self, path: str, patches: Patches) -> None:
         owner, name, original = locate(path)
@@ -135,6 +140,11 @@ class FakeBroker:
             self._emit("publish", route, message=Message(route, body, identity), confirmed=confirmed)
         finally:
             self._inside = False
+
+
+def is_taken(reply: HttpReply) -> bool:
+    """Whether a reply to a publish says that the message was taken."""
+    return reply.status < 400
 
 
 def locate(path: str) -> tuple[Any, str, Any]:

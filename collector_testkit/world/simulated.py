@@ -18,7 +18,7 @@ from collector_testkit.errors import TestkitError
 from collector_testkit.scenario import Scenario
 from collector_testkit.world import aliases, threads
 from collector_testkit.world.baton import Baton
-from collector_testkit.world.broker import FakeBroker
+from collector_testkit.world.broker import FakeBroker, is_taken
 from collector_testkit.world.calls import Calls
 from collector_testkit.world.clock import Clock
 from collector_testkit.world.disk import FakeDisk
@@ -31,6 +31,8 @@ from collector_testkit.world.source import Source
 from collector_testkit.world.wire import HttpReply, HttpRequest, Wire
 
 __all__ = ["World"]
+
+_DENIALS = (429, *range(500, 600))  # what is no fault of who asked
 
 
 class World:
@@ -60,6 +62,7 @@ class World:
         self.guards = Guards(self.ledger.site)
         self.disk: FakeDisk
         self.problem: TestkitError | None = None
+        self.denied = False
         self.threads = threads.known()
         self.program_name = program_name
         self._fs = fs
@@ -146,7 +149,7 @@ class World:
         self.clock.begin(now_s)
         self.broker.begin(tick)
         self._wire.begin()
-        self.problem = None
+        self.problem, self.denied = None, False
         self.disk.begin(disk)
         self.entropy.begin(seed)
         self.guards.escapes.clear()
@@ -155,22 +158,28 @@ class World:
     def _handle(self, request: HttpRequest) -> HttpReply:
         self.baton.step()
         try:
-            return self._answer(request)
+            reply = self._answer(request)
         except TestkitError as problem:
             self.problem = self.problem or problem  # the program may swallow it
             raise
+        self.denied = self.denied or reply.status in _DENIALS
+        return reply
 
     def _answer(self, request: HttpRequest) -> HttpReply:
         reply = self.broker.answer(request)
-        if reply is not None:
+        if reply is not None and is_taken(reply):
             return reply
-        reply = self._ask_source(request)
+        reply = self._turn_away(request, reply) if reply is not None else self._ask_source(request)
         if reply is None:
             asked = f"{request.method} {request.url.partition('?')[0]}"
             way_out = f'answer it: Scenario(routes={{"{asked}": ...}}), or add a feed'
             refused = self.guards.refuse("an unexpected request", f"{request.method} {request.url}", way_out)
             raise ConnectionRefusedError(str(refused))
         self.emit("request", f"{request.method} {request.url}")
+        return reply
+
+    def _turn_away(self, request: HttpRequest, reply: HttpReply) -> HttpReply:
+        """Answer a publish that the broker does not take."""
         return reply
 
     def _ask_source(self, request: HttpRequest) -> HttpReply | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlencode
 
@@ -17,7 +17,7 @@ from collector_testkit.scenario import Feed, Scenario
 from collector_testkit.world.documents import CONTENT_TYPES, Page, as_json, digest, render
 from collector_testkit.world.wire import HttpReply, HttpRequest, address
 
-__all__ = ["Source", "SourceRequest", "reply_of"]
+__all__ = ["Source", "SourceRequest", "reply_of", "respond"]
 
 _JSON, _TEXT = CONTENT_TYPES["json"], CONTENT_TYPES["text"]
 _BAD_PAGE = HttpReply(400, {"Content-Type": _TEXT}, b"page: expected a whole number from 1\n")
@@ -35,6 +35,12 @@ class SourceRequest(NamedTuple):
     body: bytes
     tick: int
     rows: Sequence[Any]
+
+    @classmethod
+    def of(cls, request: HttpRequest, tick: int, rows: Sequence[Any] = ()) -> SourceRequest:
+        """The request as a callable gets it."""
+        query = dict(reversed(_parts(request.url)[1]))  # the first of namesakes wins
+        return cls(request.method, request.url, query, request.headers, request.body, tick, rows)
 
 
 class _Route(NamedTuple):
@@ -79,8 +85,8 @@ class Source:
         feed = self._feeds[number]
         if feed.respond is not None:
             self.fetched.add(feed.url)
-            rows, kind = feed.rows(self.tick), CONTENT_TYPES[feed.format]
-            reply = self._called(feed.respond, request, rows, feed.url, kind)
+            asked = SourceRequest.of(request, self.tick, feed.rows(self.tick))
+            reply = respond(feed.respond, asked, feed.url, CONTENT_TYPES[feed.format])
             return reply._replace(headers=_over(reply.headers, feed.headers))
         if request.method not in ("GET", "HEAD"):
             return self._routed(request)
@@ -115,31 +121,28 @@ class Source:
         for route in self._routes:
             asked = request.url if route.with_query else request.url.partition("?")[0]
             if _fits(route.method, request.method) and route.pattern.fullmatch(asked):
-                if callable(route.answer):
-                    return self._called(route.answer, request, (), route.name, None)
-                return reply_of(route.answer)
+                return respond(route.answer, SourceRequest.of(request, self.tick), route.name)
         return None
 
-    def _called(
-        self,
-        respond: Callable[[Any], Any],
-        request: HttpRequest,
-        rows: Sequence[Any],
-        name: str,
-        kind: str | None,
-    ) -> HttpReply:
-        method, url, headers, body = request
-        query = dict(reversed(_parts(url)[1]))  # the first of namesakes wins
-        try:
-            value = respond(SourceRequest(method, url, query, headers, body, self.tick, rows))
-        except Exception as error:
-            raise UsageError(
-                f"the callable that answers for {name} raised {type(error).__name__}: {error}",
-                value=f"{method} {url} at tick {self.tick}",
-                expected=_ANSWERS,
-                next_step="mend the callable; to play an outage let it return 503",
-            ) from error
-        return reply_of(value, kind)
+
+def respond(answer: Any, asked: SourceRequest, name: str, content_type: str | None = None) -> HttpReply:
+    """The reply that `answer` means, or what it returns if it is a callable; `name` is what it answers for.
+
+    Raises:
+        UsageError: it raised, or it is nothing that can be sent.
+    """
+    if not callable(answer):
+        return reply_of(answer, content_type)
+    try:
+        value = answer(asked)
+    except Exception as error:
+        raise UsageError(
+            f"the callable that answers for {name} raised {type(error).__name__}: {error}",
+            value=f"{asked.method} {asked.url} at tick {asked.tick}",
+            expected=_ANSWERS,
+            next_step="mend the callable; to play an outage let it return 503",
+        ) from error
+    return reply_of(value, content_type)
 
 
 def reply_of(value: Any, content_type: str | None = None) -> HttpReply:

@@ -137,18 +137,23 @@ def test_no_thread_survives_an_endless_program():
 
 def test_an_endless_thread_that_catches_everything_is_named():
     """A thread that cannot be ended, and would disturb later lifetimes, ends the check by its name."""
-    over = threading.Event()
+    running, over = threading.Event(), threading.Event()
 
     def spin(depth=3):
+        running.set()
         while not over.is_set():
             try:
                 spin(depth - 1) if depth else over.is_set()
             except BaseException:
                 continue
 
+    def finish(self):
+        thread.start()
+        running.wait()
+
     try:
         thread = threading.Thread(target=spin, name="spinner", daemon=True)
-        assert refusal(collector(finish=lambda self: thread.start()), "harness-broken").value == "spinner"
+        assert refusal(collector(finish=finish), "harness-broken").value == "spinner"
     finally:
         over.set()
 
