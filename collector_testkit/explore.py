@@ -25,6 +25,7 @@ __all__ = ["Exploration", "Progress", "explore"]
 _SETTLE_MAX = 200  # clean runs, beyond ten for each tick, after which they count as never settling
 _REVISIONS_MAX = 1_000
 _ASK_FIRST = 256  # lifetimes after which `enough` is asked for the first time
+_WORLDS_EACH = 20  # or that many times the worlds
 
 
 class Progress(NamedTuple):
@@ -132,6 +133,7 @@ class _Attempt:
         self.found = Exploration(Graph([], alphabet), alphabet, assumed)
         self.soundness = Soundness(runner, self._run, self._count, before)
         self.nodes: dict[int, Node] = {}
+        self.before: World | None = None
 
     def run(self) -> Exploration:
         """Explore until closed or stopped."""
@@ -140,9 +142,9 @@ class _Attempt:
         ask_at = _ASK_FIRST
         while (following := frontier.pop()) is not None:
             number, world = following
-            why = self._stopped(world.cost)
-            if why is None and len(self.nodes) >= ask_at:
-                ask_at *= 4
+            why = self._stopped(world)
+            if why is None and (len(self.nodes) >= ask_at or len(frontier.worlds) >= _WORLDS_EACH * ask_at):
+                ask_at = 4 * max(ask_at, len(self.nodes))
                 why = (
                     "worlds not yet run when a law was already broken" if self.enough(self._graph()) else None
                 )
@@ -158,16 +160,25 @@ class _Attempt:
         self._finish()
         return found
 
-    def _stopped(self, cost: Cost) -> str | None:
+    def _stopped(self, world: World) -> str | None:
         """Why the next world is not run; `None`: it is."""
         limit, done = self.scenario.limits.worlds_max, len(self.nodes)
         if done >= limit:
             return f"worlds beyond the first {limit:,} (worlds_max)"
-        if cost[0] == 0 and done > _SETTLE_MAX + 10 * (self.last_tick + 1):
+        if world.cost[0] == 0 and done > _SETTLE_MAX + 10 * (self.last_tick + 1):
             return (
-                f"the rest: {done} clean runs one after the other each leave a file that no run before left"
+                f"the rest: {done} clean runs one after the other each leave another {self._changed(world)}"
             )
+        self.before = world
         return None
+
+    def _changed(self, world: World) -> str:
+        """The file that makes the world differ from the one before it."""
+        one, other = self.before.start.disk if self.before else {}, world.start.disk
+        changed = (
+            path for path, node in other.items() if path in self.assumed.observed and one.get(path) != node
+        )
+        return next(changed, "file")
 
     def _finish(self) -> None:
         found, frontier = self.found, self.frontier

@@ -154,6 +154,9 @@ class Judge:
     # -- violations -----------------------------------------------------------------------------------
     def _violation(self, law: Law) -> Violation | None:
         shortest = self.graph.shortest(law, self.graph.broken(law))
+        if shortest is not None and law is laws.NOTHING_LOST and self._comes_later(*shortest):
+            self._settle(patient=True)
+            shortest = self.graph.shortest(law, self.graph.broken(law))
         if shortest is None:
             return None
         number, schedule = shortest
@@ -192,13 +195,22 @@ class Judge:
         mask = self.reading.records(effect)
         return {token(self.alphabet.identities[n]) for n in range(mask.bit_length()) if mask >> n & 1}
 
-    def _settle(self) -> None:
+    def _comes_later(self, number: int, schedule: Schedule) -> bool:
+        """Whether a record that seems lost is published within a day."""
+        start = self.runner.starts(self.runner.replay(self._until_settled(schedule)))[-1]
+        lived = self.runner.later(start, patient=True)
+        if lived is None:
+            return True
+        effects = (effect for lifetime in lived for effect in lifetime.effects)
+        return any(self.reading.records(effect) >> number & 1 for effect in effects)
+
+    def _settle(self, *, patient: bool = False) -> None:
         """Let time pass for the settled lifetimes in which a record still waits: a later run may publish it."""
         for number, waiting in self.graph.waiting(laws.NOTHING_LOST, 1).items():
             start = self.found.starts[number]
             if start is None or not self.graph.quiet[number] & waiting:
                 continue
-            lived = self.runner.later(start)
+            lived = self.runner.later(start, patient=patient)
             if lived is None:
                 self.graph.hush(number, self.graph.quiet[number])
                 continue

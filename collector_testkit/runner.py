@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -24,6 +25,7 @@ from collector_testkit.world.simulated import World
 __all__ = ["Runner"]
 
 LATER_MAX = 60  # runs after the source's last tick that may still publish
+_PATIENCE_S = 26 * 3600.0  # a program may publish once a day, or at some hours of it
 
 
 class Probe(NamedTuple):
@@ -162,17 +164,21 @@ class Runner:
             for step, lifetime in list(zip(schedule, lived, strict=True))[-2:]
         )
 
-    def later(self, start: Start) -> list[Lifetime] | None:
+    def later(self, start: Start, *, patient: bool = False) -> list[Lifetime] | None:
         """What clean runs do after `start`, a tick later each, the source unchanged, until two publish nothing.
 
-        `None` if one fails, or they go on publishing.
+        If `patient`, until those of more than a day publish nothing; of these, two are told. `None` if one fails, or
+        they go on publishing.
         """
+        silent_max = max(
+            2, min(LATER_MAX, math.ceil(_PATIENCE_S / self.scenario.tick_seconds)) if patient else 2
+        )
         disk, now_s, tick = dict(start.disk), start.now_s, start.tick
         lived: list[Lifetime] = []
         silent = 0
-        while silent < 2:
+        while silent < silent_max:
             lifetime = self.run(self.starting(disk, tick, now_s))
-            if lifetime.outcome != "completed" or len(lived) > LATER_MAX:
+            if lifetime.outcome != "completed" or len(lived) - silent > LATER_MAX:
                 return None
             lived.append(lifetime)
             for effect in lifetime.effects:
@@ -182,7 +188,7 @@ class Runner:
             silent = 0 if published or tick <= self.scenario.last_tick else silent + 1
             tick += 1
             now_s = max(now_s, self.scenario.tick_time(tick))
-        return lived
+        return lived[: len(lived) - silent_max + 2]
 
     def _cut(self, schedule: Schedule, whole: Lifetime, cut: Cut) -> Lifetime:
         if cut.effects > len(whole.effects):

@@ -21,6 +21,7 @@ __all__ = [
     "Limits",
     "Scenario",
     "identity_of",
+    "require_apart",
     "token",
 ]
 
@@ -326,6 +327,27 @@ class Scenario:
         """The identities the sources hold at `tick`, in their order, by token."""
         found = (feed.identity(row) for feed in self.feeds for row in feed.rows(tick))
         return {token(identity): identity for identity in found}
+
+
+def require_apart(scenario: Scenario) -> None:
+    """Refuse two feeds that hold one identity, unless their keys were chosen.
+
+    Raises:
+        UsageError: with the identity and both feeds.
+    """
+    held: dict[str, Feed] = {}
+    for feed in scenario.feeds:
+        if feed.key is not None:
+            continue
+        for identity in dict.fromkeys(token(feed.identity(row)) for rows in feed.ticks for row in rows):
+            other = held.setdefault(identity, feed)
+            if other is not feed:
+                raise UsageError(
+                    "two feeds hold a row of the same identity, so that one would pass for the other",
+                    value=f"{identity} in {other.url} and in {feed.url}",
+                    expected="records that can be told apart by their identity alone",
+                    next_step='give the rows other ids, or Feed(key="id") to both feeds if they are one record',
+                )
 
 
 def identity_of(value: Any) -> Hashable:

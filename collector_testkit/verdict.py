@@ -17,7 +17,7 @@ from collector_testkit.judge import Judge, laws_of
 from collector_testkit.reality import Reality, require_world
 from collector_testkit.result import Result
 from collector_testkit.runner import Runner
-from collector_testkit.scenario import Scenario
+from collector_testkit.scenario import Scenario, require_apart
 from collector_testkit.world.records import Records
 
 __all__ = ["check", "records_of"]
@@ -66,7 +66,12 @@ def check(
 
 
 def records_of(scenario: Scenario) -> Callable[[Any], Sequence[Hashable]]:
-    """The function from a message to the records it holds."""
+    """The function from a message to the records it holds.
+
+    Raises:
+        UsageError: two feeds hold one identity.
+    """
+    require_apart(scenario)
     known: dict[str, Hashable] = {}
     for tick in range(scenario.last_tick + 1):
         known.update(scenario.offered(tick))
