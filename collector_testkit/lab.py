@@ -104,13 +104,20 @@ class _GivenDisk:
         return tree
 
 
+def _told_to(replaying: str, number: int) -> str | None:
+    """The schedule, if `replaying` tells it to the check of this number."""
+    before, colon, schedule = replaying.rpartition(":")
+    return schedule if (before if colon else "1") == str(number) else None
+
+
 class CollectorLab:
     """A source, a broker and a disk for one collector.
 
     Usable without pytest. `fs` is a pyfakefs file system to build on; `None` makes one. `options` are
     defaults of `Scenario`, and `adjust` has the last word on each scenario. `on_result` gets each result of
     `check`, whose counterexamples are lived again with real processes if `confirm` is true. If `replaying`
-    is a schedule, `check` hands its timeline to `on_replay` and checks nothing.
+    is a schedule, the first `check` hands its timeline to `on_replay` and checks nothing; if it is "2:" and a schedule,
+    the second does, and so on. `replay_command` gives the command for such a text.
     """
 
     def __init__(
@@ -133,6 +140,7 @@ class CollectorLab:
         self._on_result = on_result
         self._confirm = confirm
         self._replaying = replaying
+        self._checks = 0
         self._on_replay = on_replay
         self._replay_command = replay_command
         self._options = options
@@ -187,13 +195,17 @@ class CollectorLab:
             TestkitError: nothing can be promised, or the scenario does not fit.
         """
         scenario = self.scenario(program, **options)
-        if self._replaying is not None:
-            self._on_replay(self.replay(program, self._replaying, **options))
+        self._checks += 1
+        prefix = f"{self._checks}:" if self._checks > 1 else ""
+        if self._replaying is not None and (schedule := _told_to(self._replaying, self._checks)):
+            self._on_replay(self.replay(program, schedule, **options))
         with self._given.kept():
             result = check(scenario, fs=self._given.fs, confirm=self._confirm)
         with self._given.paused():
             self._on_result(result)
-            text = as_text(result, records_of(scenario), replay=self._replay_command)
+            text = as_text(
+                result, records_of(scenario), replay=lambda told: self._replay_command(prefix + told)
+            )
         if result.violations:
             raise LawBroken(text, result)
         if result.problem is not None:

@@ -7,6 +7,7 @@ import os
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
@@ -21,7 +22,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--collector-replay",
         metavar="SCHEDULE",
-        help="replay this schedule in collector_lab.check() and print its timeline, instead of checking",
+        help="replay this schedule in collector_lab.check() and print its timeline, instead of checking;"
+        " '2:SCHEDULE': in the test's second check",
     )
     group.addoption(
         "--collector-isolate", action="store_true", help="run every lifetime in a forked process of its own"
@@ -85,7 +87,7 @@ def _lab(request: pytest.FixtureRequest, fs: Any) -> CollectorLab:
             confirm=config.getoption("--collector-confirm") == "auto",
             replaying=config.getoption("--collector-replay"),
             on_replay=_show,
-            replay_command=lambda schedule: _command(test, schedule),
+            replay_command=lambda schedule: _command(_from(here, request.node), schedule),
             on_result=on_result,
             adjust=wiring.adjuster(
                 crashes_max=config.getoption("--collector-max-crashes"),
@@ -98,6 +100,12 @@ def _lab(request: pytest.FixtureRequest, fs: Any) -> CollectorLab:
 def _show(timeline: str) -> NoReturn:
     """End the test with a timeline: a replay judges nothing, so it must not pass."""
     pytest.fail(timeline, pytrace=False)
+
+
+def _from(here: Path, node: pytest.Item) -> str:
+    """The test as pytest is told it in the directory `here`, which need not be the one that its id begins at."""
+    _, parts, names = node.nodeid.partition("::")
+    return os.path.relpath(node.path, here) + parts + names
 
 
 def _command(test: str, schedule: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urljoin
 
 from collector_testkit import laws
 from collector_testkit.alphabet import Alphabet
@@ -75,6 +76,9 @@ def records_of(scenario: Scenario) -> Callable[[Any], Sequence[Hashable]]:
     known: dict[str, Hashable] = {}
     for tick in range(scenario.last_tick + 1):
         known.update(scenario.offered(tick))
+    for feed in scenario.feeds:
+        if feed.format == "atom":  # whose ids are addresses: feedparser makes whole ones of them
+            known = {urljoin(feed.url, word): identity for word, identity in known.items()} | known
     return Records(scenario.broker, scenario.feeds, known).of
 
 

@@ -120,6 +120,11 @@ class FakeBroker:
             self._publish(path, _arguments(given, kwargs), kwargs.get("properties", kwargs))
             return self._value.response
 
+        @functools.wraps(original)
+        async def publish_later(*args: Any, **kwargs: Any) -> Any:
+            return publish(*args, **kwargs)
+
+        publish = publish_later if inspect.iscoroutinefunction(original) else publish
         value: Any = staticmethod(publish) if isinstance(owner, type) and not is_method else publish
         if isinstance(owner, type):
             patches.put(owner, name, value)

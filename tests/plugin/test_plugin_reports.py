@@ -114,6 +114,40 @@ def test_replay_command_is_quoted(
     assert shlex.split(command) == ["PYTHONHASHSEED=7", "pytest", test, "--collector-replay", "t0!2 t0"]
 
 
+def test_replay_of_a_second_check(run: Run, project: pytest.Pytester) -> None:
+    """The command of a test's second check replays that one."""
+    project.makepyfile(
+        test_two="""
+        from collector import URL, Reader
+
+        def test_both(collector_lab):
+            collector_lab.feed(URL).add({"id": 1})
+            collector_lab.check(Reader, guarantee="at-least-once")
+            collector_lab.check(type("Second", (Reader,), {}))
+        """
+    )
+    report = shown(run("test_two.py"))
+    command = next(line for line in report.splitlines() if "  replay  " in line).split("replay", 1)[1]
+    assert shlex.split(command)[-1].startswith("2:t0!2")
+    result = run(*shlex.split(command)[1:])
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["lifetime 1, tick 0"])
+
+
+def test_replay_command_from_another_directory(
+    run: Run, project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command is right in the directory in which pytest was started."""
+    below = project.mkdir("below")
+    project.makeini("[pytest]")
+    project.path.joinpath("test_reader.py").rename(below / "test_reader.py")
+    monkeypatch.chdir(below)
+    monkeypatch.setenv("PYTHONPATH", str(project.path))
+    report = shown(run("test_reader.py::test_broken"))
+    command = next(line for line in report.splitlines() if "  replay  " in line).split("replay", 1)[1]
+    assert shlex.split(command)[1] == "test_reader.py::test_broken"
+
+
 # -- options --------------------------------------------------------------------------------------------
 def test_json(run: Run, project: pytest.Pytester) -> None:
     """Each check writes its report, the same when every lifetime is forked; the directory is made."""

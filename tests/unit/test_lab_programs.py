@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import csv
 import io
 import json
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import feedparser
 import pika
 import pytest
 import requests
@@ -281,6 +283,37 @@ def test_dotted_method(lab: CollectorLab, path: str, call: Callable[[Any], str])
     assert lab.published.records == ["a", "b"]
     with pytest.raises(NotImplementedError):
         call({})
+
+
+async def hand_over(body: str) -> str:
+    raise NotImplementedError
+
+
+def test_dotted_coroutine(lab: CollectorLab) -> None:
+    """A publish may be a call of a coroutine function, which is awaited."""
+    lab.broker(call=f"{__name__}:hand_over", response="accepted")
+
+    async def main() -> None:
+        for row in new_rows():
+            print(await hand_over(json.dumps(row)))
+
+    assert lab.run(lambda: asyncio.run(main())).output == "accepted\naccepted\n"
+    assert lab.published.records == ["a", "b"]
+
+
+@pytest.mark.parametrize("identity", ["1", "post-1", "urn:x:1"])
+def test_ids_of_atom_that_feedparser_makes_whole(identity: str) -> None:
+    """An entry's id that is no whole address is known as feedparser gives it, resolved against the feed's."""
+    lab = CollectorLab()
+    lab.broker(call=f"{__name__}:hand_over")
+    lab.feed("https://feed.example/news/atom.xml", format="atom").add({"id": identity, "title": "rain"})
+
+    async def main() -> None:
+        for entry in feedparser.parse("https://feed.example/news/atom.xml").entries:
+            await hand_over(entry.id)
+
+    lab.run(lambda: asyncio.run(main()))
+    assert lab.published.records == [identity]
 
 
 @pytest.mark.parametrize(
