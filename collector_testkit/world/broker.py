@@ -124,8 +124,8 @@ class FakeBroker:
         async def publish_later(*args: Any, **kwargs: Any) -> Any:
             return publish(*args, **kwargs)
 
-        publish = publish_later if inspect.iscoroutinefunction(original) else publish
-        value: Any = staticmethod(publish) if isinstance(owner, type) and not is_method else publish
+        called: Any = publish_later if inspect.iscoroutinefunction(original) else publish
+        value: Any = staticmethod(called) if isinstance(owner, type) and not is_method else called
         if isinstance(owner, type):
             patches.put(owner, name, value)
         else:
