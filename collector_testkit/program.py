@@ -12,12 +12,10 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from collector_testkit.errors import NotMeasuredError, UsageError
-from collector_testkit.scenario import Scenario
+from collector_testkit.scenario import STATE_DIR, Scenario
 from collector_testkit.world.broker import locate
 
-__all__ = ["STATE_DIR", "Program", "load", "refuse_exit_functions"]
-
-STATE_DIR = "/var/lib/collector"
+__all__ = ["Program", "load", "refuse_exit_functions"]
 
 
 class Program(NamedTuple):
@@ -26,6 +24,12 @@ class Program(NamedTuple):
     name: str
     main: Callable[[], Any]
     roots: tuple[str, ...]
+
+    @property
+    def home(self) -> str:
+        """The directory of its own file, where programs look for what lies beside them."""
+        own = [root for root in self.roots if os.path.isabs(root) and "site-packages" not in root]
+        return os.path.dirname(own[0]) if own else STATE_DIR
 
 
 def load(scenario: Scenario) -> Program:

@@ -19,10 +19,10 @@ from collector_testkit import issue, repro_linux, repro_template
 from collector_testkit.effects import Effect, Message
 from collector_testkit.errors import TestkitError, UsageError
 from collector_testkit.history import Lifetime, Step
-from collector_testkit.program import STATE_DIR, config_of
+from collector_testkit.program import config_of
 from collector_testkit.report import shown
 from collector_testkit.result import Result, Violation
-from collector_testkit.scenario import Scenario, token
+from collector_testkit.scenario import STATE_DIR, Scenario, token
 from collector_testkit.world.broker import locate
 from collector_testkit.world.source import Source, reply_of
 from collector_testkit.world.wire import HttpRequest

@@ -216,7 +216,7 @@ def child(work: Path, port: int, *, traced: bool) -> NoReturn:
         enter(work, TOPS)
         LIBC.prctl(4, 1)  # PR_SET_DUMPABLE: this script may watch it, whoever it is in its namespace
         LIBC.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: no lifetime outlives this script
-        os.chdir("/")
+        os.chdir("/var/lib/collector" if os.path.isdir("/var/lib/collector") else "/")
         reroute(port)
         file, module_name, name = PROGRAM
         sys.meta_path.insert(0, Absence())

@@ -47,7 +47,13 @@ class Runner:
         self.program = programs.load(scenario)
         production = (os.path.dirname(stateful_mixin.__file__) + os.sep,)
         self.is_program = program_files(self.program.roots, production)
-        self.world = World(scenario, program_name=self.program.name, is_program=self.is_program, fs=fs)
+        self.world = World(
+            scenario,
+            program_name=self.program.name,
+            is_program=self.is_program,
+            home=self.program.home,
+            fs=fs,
+        )
         self.template = Template(self.run)
         self.start: dict[str, Node] = {}
         self._forked = False

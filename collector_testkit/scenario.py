@@ -16,6 +16,7 @@ __all__ = [
     "FORMATS",
     "GUARANTEES",
     "LAWS",
+    "STATE_DIR",
     "Broker",
     "Feed",
     "Limits",
@@ -25,6 +26,8 @@ __all__ = [
     "token",
 ]
 
+STATE_DIR = "/var/lib/collector"
+"""A directory that is there, and in which each lifetime begins."""
 GUARANTEES = ("exactly-once", "effectively-once", "at-least-once", "at-most-once")
 FORMATS = ("json", "jsonl", "csv", "rss", "atom", "text")
 OPT_IN_LAWS = ("source-order",)

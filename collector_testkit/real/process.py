@@ -25,7 +25,7 @@ from collector_testkit.program import Program
 from collector_testkit.real.namespace import Layers, enter
 from collector_testkit.real.trace import SENT, SYSCALLS, KernelEffect, effects_of
 from collector_testkit.real.world import RealWorld
-from collector_testkit.scenario import Scenario
+from collector_testkit.scenario import STATE_DIR, Scenario
 
 __all__ = ["END", "Lived", "Processes", "disk_below", "expected_below", "write_disk", "write_times"]
 
@@ -68,7 +68,9 @@ class Processes:
         """
         existed = set(disk_below(self._layers))
         trace, told = self._run(start, None, _traced)
-        effects = effects_of(trace, existed.__contains__, self._watched)
+        effects = effects_of(
+            trace, existed.__contains__, self._watched, STATE_DIR if STATE_DIR in start.disk else "/"
+        )
         return Lived(tuple(effects), pickle.loads(told) if told else None)
 
     def kill(self, start: Start, kind: str, number: int, inside: int | None = None) -> None:
@@ -149,7 +151,7 @@ class Processes:
             enter(self._layers, parent)
             signal.signal(signal.SIGINT, signal.default_int_handler)  # as a program finds it
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            os.chdir("/")
+            os.chdir(STATE_DIR if STATE_DIR in start.disk else "/")
             os.umask(0o022)
             sys.dont_write_bytecode = True  # the next process would make fewer system calls
             world = RealWorld(

@@ -44,15 +44,14 @@ class KernelEffect(NamedTuple):
 
 
 def effects_of(
-    trace: str, exists: Callable[[str], bool], watched: Callable[[str], bool]
+    trace: str, exists: Callable[[str], bool], watched: Callable[[str], bool], cwd: str = "/"
 ) -> list[KernelEffect]:
     """The effects in a trace, in order.
 
-    `exists` tells which files there were before; `watched` which paths belong to the world.
+    `exists` tells which files there were before; `watched` which paths belong to the world; `cwd` where it starts.
     """
     names = _Names(exists)
     found: list[KernelEffect] = []
-    cwd = "/"  # where each process starts
     for name, arguments, result, opened in _calls(trace):
         if result is not None and (result < 0 or (result == 0 and name in _COPIES)):
             continue

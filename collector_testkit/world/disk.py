@@ -13,6 +13,7 @@ from pyfakefs.fake_filesystem import FakeFilesystem
 from pyfakefs.helpers import make_string_path
 
 from collector_testkit.effects import Change, Disk, Node, common_prefix
+from collector_testkit.scenario import STATE_DIR
 from collector_testkit.world.files import OpenFile, OpenFiles
 from collector_testkit.world.lookup import look_up
 from collector_testkit.world.tree import Tree, is_lent
@@ -66,7 +67,7 @@ class FakeDisk:
         self.tree.restore(disk)
         self.observed = set()
         self._fresh = set()
-        self.fs.cwd = "/"
+        self.fs.cwd = STATE_DIR if STATE_DIR in disk else "/"
         self.fs.umask = 0o022
         self.recording = True
 

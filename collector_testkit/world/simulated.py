@@ -15,7 +15,7 @@ from pyfakefs.fake_filesystem_unittest import Patcher
 
 from collector_testkit.effects import Disk
 from collector_testkit.errors import TestkitError
-from collector_testkit.scenario import Scenario
+from collector_testkit.scenario import STATE_DIR, Scenario
 from collector_testkit.world import aliases, threads
 from collector_testkit.world.baton import Baton
 from collector_testkit.world.broker import FakeBroker, is_taken
@@ -39,7 +39,7 @@ class World:
     """Everything that outlives a process, and the only thing that changes.
 
     Opened once for an exploration, with `with`; `begin` puts it into one state and starts a lifetime.
-    `fs` is a pyfakefs file system to build on; `None` makes one.
+    `home` is the directory of the program's own file. `fs` is a pyfakefs file system to build on; `None` makes one.
     """
 
     def __init__(
@@ -48,6 +48,7 @@ class World:
         *,
         program_name: str,
         is_program: Callable[[str], bool],
+        home: str = STATE_DIR,
         fs: FakeFilesystem | None = None,
     ) -> None:
         limits = scenario.limits
@@ -65,6 +66,7 @@ class World:
         self.denied = False
         self.threads = threads.known()
         self.program_name = program_name
+        self._home = home
         self._fs = fs
         self._patches = Patches()
 
@@ -129,7 +131,7 @@ class World:
             if fs.exists(path):  # of the test's own, or of an earlier check
                 fs.remove(path)
             fs.create_file(path, contents=contents)
-        for path in ("/var/lib/collector", "/tmp", os.path.expanduser("~")):
+        for path in (STATE_DIR, "/tmp", os.path.expanduser("~"), self._home):
             fs.makedirs(path, exist_ok=True)
         for real in _lent():
             if not fs.exists(real):
