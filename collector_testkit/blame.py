@@ -32,7 +32,9 @@ def blame(
         return _line_of_kill(history) or last.error_site
     if law.name == "nothing-lost":
         return _line_of_kill(history) or _passed_over(token(record), history, offered)
-    return _last_change(history, kinds=("create", "write") if law.name == "bounded-state" else ("create",))
+    if law.name == "no-leftovers":
+        return _left_over(history)
+    return _last_change(history, kinds=("create", "write"))
 
 
 def _last_publish(wanted: str, history: History, tokens: Callable[[Effect], set[str]]) -> str | None:
@@ -61,6 +63,19 @@ def _passed_over(wanted: str, history: History, offered: Callable[[int], Contain
             if found is not None:
                 return found
     return _last_change(history)
+
+
+def _left_over(history: History) -> str | None:
+    """The line that made the last file of a killed lifetime that is still there, under that name."""
+    made: dict[str, str | None] = {}
+    for lifetime in history.lifetimes:
+        for effect in lifetime.effects:
+            for path, node in effect.changes:
+                if node is None:
+                    made.pop(path, None)
+                elif effect.kind == "create" and lifetime.outcome == "killed":
+                    made[path] = effect.site
+    return next(reversed(made.values()), None) or _last_change(history, kinds=("create",))
 
 
 def _last_change(history: History, kinds: Sequence[str] = ("write", "rename")) -> str | None:

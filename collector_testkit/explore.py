@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from collector_testkit.alphabet import Alphabet, Mark, marks_of
-from collector_testkit.effects import Change, Effect
+from collector_testkit.effects import Change, Disk, Effect
 from collector_testkit.errors import LimitError
 from collector_testkit.fingerprint import Fold
-from collector_testkit.frontier import Assumed, Cost, Frontier, Place, World, files_in
+from collector_testkit.frontier import Assumed, Cost, Frontier, Place, World
 from collector_testkit.graph import Exit, Graph, Node
 from collector_testkit.history import Cut, Lifetime
 from collector_testkit.isolation import memory
@@ -41,8 +41,8 @@ class Progress(NamedTuple):
 class Exploration:
     """What was explored: the graph, its figures, and what was left out, in sentences.
 
-    `starts` are the worlds by number. `files_max` is how many files a completed lifetime without a crash
-    before it leaves at most. `publishes` and `changes` count lifetimes' marks, for what was not measured.
+    `starts` are the worlds by number. `files_max` is how many files, by `files_in`, a completed lifetime without a
+    crash before it leaves at most. `publishes` and `changes` count lifetimes' marks, for what was not measured.
     """
 
     graph: Graph
@@ -56,6 +56,7 @@ class Exploration:
     starts: list[Start | None] = field(default_factory=list)
     fetched: frozenset[str] = frozenset()
     files_max: int = 0
+    files_in: Callable[[Disk], int] = len
     publishes: int = 0
     changes: int = 0
 
@@ -130,7 +131,7 @@ class _Attempt:
         self.progress, self.enough = progress, enough
         self.last_tick = self.scenario.last_tick + assumed.quiet_ticks
         self.frontier = Frontier(runner, assumed)
-        self.found = Exploration(Graph([], alphabet), alphabet, assumed)
+        self.found = Exploration(Graph([], alphabet), alphabet, assumed, files_in=self.frontier.files_in)
         self.soundness = Soundness(runner, self._run, self._count, before)
         self.nodes: dict[int, Node] = {}
         self.before: World | None = None
@@ -276,7 +277,7 @@ class _Attempt:
                 now_s += effect.seconds
                 in_flight = effect.kind != "confirm" and (in_flight or not effect.confirmed)
                 if crashes == 0 and effect.kind in ("create", "link", "rename"):
-                    self.frontier.files_max = max(self.frontier.files_max, files_in(fold.disk))
+                    self.frontier.files_max = max(self.frontier.files_max, self.frontier.files_in(fold.disk))
 
     def _targets(
         self, world: World, fold: Fold, changes: tuple[Change, ...] | None, now_s: float, cost: Cost
@@ -293,7 +294,7 @@ class _Attempt:
 
         What an earlier one left is due to be removed by the next that saves, not before.
         """
-        files = files_in(fold.disk)
+        files = self.frontier.files_in(fold.disk)
         if world.cost[0] == 0:
             self.found.files_max = max(self.found.files_max, files)
         changed = (node for path, node in fold.disk.items() if self.runner.start.get(path) != node)

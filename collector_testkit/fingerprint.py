@@ -29,18 +29,26 @@ class Fingerprint:
     A time of last change counts in whole ticks, told by `tick_of`: within a tick, clocks differ from schedule to
     schedule. Where the clock is `late`, ahead of the source by some ticks since the program slept, it counts by
     as much less: what may matter is a file's age. One that the program has set counts as it is.
+    What `is_litter` tells of a path does not count at all.
     """
 
     def __init__(
-        self, observed: frozenset[str] | None, tick_of: Callable[[int], int], content: Content = _all_of_it
+        self,
+        observed: frozenset[str] | None,
+        tick_of: Callable[[int], int],
+        content: Content = _all_of_it,
+        is_litter: Callable[[str], bool] = lambda path: False,
     ) -> None:
         self._observed = observed
         self._tick_of = tick_of
         self._content = content
+        self._is_litter = is_litter
         self._known: dict[tuple[str, int, int | str], int] = {}
 
     def part(self, path: str, node: Node, late: int = 0) -> int:
         """What one name adds."""
+        if self._is_litter(path):
+            return 0
         if self._observed is not None and path not in self._observed and node.kind != "link":
             return name_part(path, node.kind)
         when = f"{node.mtime_ns} ns" if node.stamped else max(_OLD, self._tick_of(node.mtime_ns) - late)

@@ -10,7 +10,7 @@ from collector_testkit.fingerprint import Fingerprint, Fold
 from collector_testkit.lifetime import Start
 from collector_testkit.runner import Runner
 
-__all__ = ["Assumed", "Cost", "Frontier", "Place", "World", "files_in"]
+__all__ = ["Assumed", "Cost", "Frontier", "Place", "World"]
 
 Cost = tuple[int, int, int]
 """Crashes, effects and lifetimes on the way to a world."""
@@ -58,7 +58,11 @@ class Frontier:
     """
 
     def __init__(self, runner: Runner, assumed: Assumed) -> None:
-        self.fingerprint = Fingerprint(assumed.observed, runner.tick_of, runner.scenario.counting)
+        ignored = not runner.litter.is_looked_for(assumed.observed)
+        self._is_litter = runner.litter.holds if ignored else _is_none
+        self.fingerprint = Fingerprint(
+            assumed.observed, runner.tick_of, runner.scenario.counting, self._is_litter
+        )
         self.worlds: list[World | None] = []
         self.doubts: list[tuple[int, Start]] = []
         self.pruned: set[int] = set()
@@ -113,7 +117,7 @@ class Frontier:
         if self._limits.crashes_max is not None and place.cost[0] > self._limits.crashes_max:
             self.too_deep.add(number)
             return False
-        files = files_in(place.fold.copy_with(place.changes))
+        files = self.files_in(place.fold.copy_with(place.changes))
         if place.cost[0] > 1 and files > self.files_max + self._runner.scenario.leftovers_max:
             self.pruned.add(number)
             return False
@@ -132,6 +136,10 @@ class Frontier:
             self.worlds[number] = world._replace(cost=place.cost)
             heapq.heappush(self._heap, (place.cost, number))
 
+    def files_in(self, disk: Disk) -> int:
+        """How many files and links a disk holds, but for litter that nobody looks for."""
+        return sum(node.kind != "dir" and not self._is_litter(path) for path, node in disk.items())
+
     def _starting(self, disk: Disk, place: Place) -> Start:
         return self._runner.starting(disk, place.tick, place.now_s, place.turn)
 
@@ -140,6 +148,5 @@ class Frontier:
         return self._merges & (self._merges - 1) == 0
 
 
-def files_in(disk: Disk) -> int:
-    """How many files and links a disk holds."""
-    return sum(node.kind != "dir" for node in disk.values())
+def _is_none(path: str) -> bool:
+    return False

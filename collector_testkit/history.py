@@ -90,7 +90,7 @@ class Lifetime(NamedTuple):
     `save_state` had returned. `undone` is what a killed one would have
     gone on to do, `torn` what a write cut in its middle left, `torn_site` its line. `output`
     is what it printed. `denied`: an HTTP request was answered with 429 or 5xx. `raced`: several of its threads
-    could have gone first, in another order.
+    could have gone first, in another order. `drawn` are the names that `tempfile` made.
     """
 
     tick: int
@@ -107,6 +107,7 @@ class Lifetime(NamedTuple):
     output: str = ""
     denied: bool = False
     raced: bool = False
+    drawn: frozenset[str] = frozenset()
 
     def shape(self) -> tuple[object, ...]:
         """What must be equal when the same lifetime runs again."""

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from collector_testkit.effects import Disk
 from collector_testkit.errors import EscapeError, HarnessError, LimitError, TestkitError
 from collector_testkit.history import Lifetime
+from collector_testkit.litter import Litter
 from collector_testkit.program import Program
 from collector_testkit.world import threads
 from collector_testkit.world.guards import Escape
@@ -34,7 +35,6 @@ _OUTPUT_MAX = 10_000  # bytes kept of what one lifetime prints
 _HANDLED = ("SIGABRT", "SIGCHLD", "SIGHUP", "SIGINT", "SIGPIPE", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2")
 _SIGNALS = [getattr(signal, name) for name in _HANDLED if hasattr(signal, name)]
 _AGAIN_S = 0.05  # real seconds after which a program that would not end is told so again
-_TEMPORARY = ("TMPDIR", "TEMP", "TMP")
 
 
 class _Output(io.BytesIO):
@@ -98,13 +98,21 @@ def run(program: Program, world: World, start: Start) -> Lifetime:
         outcome="completed" if error is None else "failed",
         error=error,
         error_site=site,
-        observed=frozenset(world.disk.observed),
+        observed=frozenset(_seen(world)),
         fetched=frozenset(world.source.fetched),
         saves=tuple(ledger.saves),
         output=printed.getvalue().decode("utf-8", "replace"),
         denied=world.denied,
         raced=world.baton.raced,
+        drawn=frozenset(world.entropy.drawn),
     )
+
+
+def _seen(world: World) -> Iterator[str]:
+    """What a lifetime looked at, but for its own temporary files, which it made."""
+    own = Litter(world.scenario.temporary)
+    own.add(world.entropy.drawn)
+    return (path for path in world.disk.observed if not own.holds(path))
 
 
 def _call(program: Program, world: World, at_exit: list[Any]) -> tuple[str | None, str | None]:
@@ -187,9 +195,8 @@ def _process(world: World, printed: io.BytesIO) -> Iterator[list[Any]]:
         patches.put(atexit, "unregister", _unregistrar(at_exit))
         patches.callback(_restore_environment, dict(os.environ))
         os.environ.update(scenario.env)
-        if not any(name in scenario.env for name in _TEMPORARY):
-            # Not looked for: that would leave a file at a kill in the very middle of it.
-            patches.put(tempfile, "tempdir", "/tmp")
+        # Not looked for: that would leave a file at a kill in the very middle of it.
+        patches.put(tempfile, "tempdir", scenario.temporary)
         patches.callback(socket.setdefaulttimeout, socket.getdefaulttimeout())
         patches.callback(_restore_handlers, [(number, signal.getsignal(number)) for number in _SIGNALS])
         patches.callback(_restore_logging, _logging())

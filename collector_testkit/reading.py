@@ -6,7 +6,6 @@ from collector_testkit import laws
 from collector_testkit.alphabet import Mark
 from collector_testkit.effects import Disk, Effect, Node, apply
 from collector_testkit.explore import Exploration
-from collector_testkit.frontier import files_in
 from collector_testkit.graph import Node as Lived
 from collector_testkit.graph import ending
 from collector_testkit.history import History, Lifetime, Step
@@ -74,7 +73,7 @@ class Reading:
         saved = any(mark.what == "save" for mark in marks)
         return Lived(
             step.tick, len(lifetime.effects), lifetime.outcome == "completed", marks, (), (), (),
-            littered=saved and files_in(disk) > self._found.files_max + self._scenario.leftovers_max,
+            littered=saved and self._found.files_in(disk) > self._found.files_max + self._scenario.leftovers_max,
             oversized=bound is not None and sum(len(node.data) for node in changed) > bound,
             denied=lifetime.denied,
         )  # fmt: skip

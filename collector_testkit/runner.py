@@ -17,6 +17,7 @@ from collector_testkit.faults import CrashPoint
 from collector_testkit.history import Cut, History, Lifetime, Schedule
 from collector_testkit.isolation import Template
 from collector_testkit.lifetime import Start
+from collector_testkit.litter import Litter
 from collector_testkit.scenario import Scenario
 from collector_testkit.world.ledger import program_files
 from collector_testkit.world.patches import Patches
@@ -55,6 +56,7 @@ class Runner:
             fs=fs,
         )
         self.template = Template(self.run)
+        self.litter = Litter(scenario.temporary)
         self.start: dict[str, Node] = {}
         self._forked = False
         self._opened = Patches()
@@ -105,7 +107,7 @@ class Runner:
 
     def run(self, start: Start) -> Lifetime:
         """One lifetime in this process."""
-        return lifetimes.run(self.program, self.world, start)
+        return self._known(lifetimes.run(self.program, self.world, start))
 
     def fork(self) -> None:
         """Make the clean copy; call it before the first lifetime of this process."""
@@ -115,7 +117,11 @@ class Runner:
 
     def run_fresh(self, start: Start) -> Lifetime:
         """One lifetime with the memory of a fresh process."""
-        return self.template.run(start)
+        return self._known(self.template.run(start))
+
+    def _known(self, lifetime: Lifetime) -> Lifetime:
+        self.litter.add(lifetime.drawn)
+        return lifetime
 
     # -- schedules ------------------------------------------------------------------------------------
     def replay(self, schedule: Schedule) -> History:

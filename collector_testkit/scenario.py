@@ -294,6 +294,11 @@ class Scenario:
                 )
 
     @property
+    def temporary(self) -> str:
+        """The directory for temporary files."""
+        return next((self.env[name] for name in ("TMPDIR", "TEMP", "TMP") if name in self.env), "/tmp")
+
+    @property
     def last_tick(self) -> int:
         """The tick after which nothing changes any more."""
         if self.ticks is not None:

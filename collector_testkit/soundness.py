@@ -92,7 +92,7 @@ class Soundness:
             if world is None:
                 continue
             one, two = self._run(world.start), self._run(other)
-            if _timeless(one) == _timeless(two):
+            if self._timeless(one) == self._timeless(two):
                 continue
             if world.start.now_s != other.now_s and not assumed.exact_time:
                 return assumed._replace(exact_time=True)
@@ -105,6 +105,14 @@ class Soundness:
                 else "normalize= leaves out something that the program goes by: leave out less",
             )
         return assumed
+
+    def _timeless(self, lifetime: Lifetime) -> tuple[object, ...]:
+        """What lifetimes from merged worlds must share: all but file times, contents never read and chance names."""
+        masked = self._runner.litter.masked
+        effects = tuple(
+            (e.kind, masked(e.target), e.message and e.message.body, e.seconds) for e in lifetime.effects
+        )
+        return (effects, lifetime.outcome, lifetime.error)
 
     def _not_the_same(self, start: Start, one: Lifetime, other: Lifetime) -> HarnessError:
         """The error for two lifetimes from one world: memory that leaked, if fresh ones agree, else chance."""
@@ -131,12 +139,6 @@ def _contents(lifetime: Lifetime) -> list[object]:
         (effect.kind, effect.message, [(path, node and node.digest) for path, node in effect.changes])
         for effect in lifetime.effects
     ]
-
-
-def _timeless(lifetime: Lifetime) -> tuple[object, ...]:
-    """What lifetimes from merged worlds must share: everything but file times and contents it never read."""
-    effects = tuple((e.kind, e.target, e.message and e.message.body, e.seconds) for e in lifetime.effects)
-    return (effects, lifetime.outcome, lifetime.error)
 
 
 def _difference(one: Lifetime, other: Lifetime) -> str:

@@ -28,7 +28,8 @@ class FakeDisk:
 
     Knows what a change of pyfakefs is as an effect; must not know programs or laws. `emit` is called once for each
     effect, after it was done, with its kind, its path and its changes; `step` before it. While `recording` is
-    false, changes are made silently. `observed` are the files whose contents or times the program looked at.
+    false, changes are made silently. `observed` are the files whose contents or times the program looked at, and what
+    it listed in `temporary`, the directory for temporary files.
 
     Source for what a kill leaves: POSIX write(2): data that a returned write passed to the kernel outlives
     the process; a buffer in the process does not.
@@ -41,6 +42,7 @@ class FakeDisk:
         now_ns: Callable[[], int],
         *,
         file_bytes_max: int,
+        temporary: str,
         step: Callable[[], None],
         stop: Callable[[str], None],
     ) -> None:
@@ -53,6 +55,7 @@ class FakeDisk:
         self._emit = emit
         self._file_bytes_max = file_bytes_max
         self._stop = stop
+        self._temporary = temporary.rstrip("/") + "/"
         self._fresh: set[str] = set()
 
     @property
@@ -94,6 +97,13 @@ class FakeDisk:
             with suppress(OSError, TypeError):
                 name = self.fs.resolve_path(make_string_path(path))
                 self.observed.add(name.decode() if isinstance(name, bytes) else name)
+
+    def listed(self, path: Any) -> None:
+        """Note that the program listed a directory in which there may be names made by chance."""
+        if not isinstance(path, int):
+            name = look_up(self.fs, path or ".", follow=True).path
+            if (name + "/").startswith(self._temporary):
+                self.observed.add(name)
 
     # -- what pyfakefs did, as effects ----------------------------------------------------------------
     def _done(

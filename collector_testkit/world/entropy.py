@@ -22,6 +22,8 @@ class Entropy:
     def __init__(self) -> None:
         self._source = random.Random(0)
         self._pid = _PIDS[0]
+        self.drawn: set[str] = set()
+        """Names that `tempfile` was given in this lifetime."""
 
     def open(self, patches: Patches) -> None:
         """Take the randomness of this process over until `patches` is closed."""
@@ -44,17 +46,28 @@ class Entropy:
         for name, value in (("_generate_time_safe", None), ("_node", _NODE), ("_last_timestamp", None)):
             if hasattr(uuid, name):
                 patches.put(uuid, name, value)
+        names: Any = tempfile._RandomNameSequence  # type: ignore[attr-defined]  # there is no other place to listen at
+        patches.put(names, "__next__", self._noted(names.__next__))
         patches.put(tempfile, "_name_sequence", None)
         patches.put(tempfile, "tempdir", tempfile.tempdir)
 
     def begin(self, seed: int) -> None:
         """Start a lifetime's randomness at `seed`."""
         self._source = random.Random(seed)
+        self.drawn = set()
         random.seed(self._source.getrandbits(64))
         self._pid = self._source.choice(_PIDS)
         tempfile._name_sequence = None  # type: ignore[attr-defined]  # tempfile's own randomness
         tempfile.tempdir = None
         uuid._last_timestamp = None  # type: ignore[attr-defined]  # of uuid1
+
+    def _noted(self, draw: Any) -> Any:
+        def noted(sequence: Any) -> str:
+            name = str(draw(sequence))
+            self.drawn.add(name)
+            return name
+
+        return noted
 
     def _bytes(self, size: int) -> bytes:
         return self._source.randbytes(size)

@@ -296,7 +296,10 @@ class Hooks:
 
         def listdir(fs: Any, path: Any) -> list[Any]:
             found = original(fs, path)
-            return sorted(found) if disk.mine(fs) else list(found)
+            if not disk.mine(fs):
+                return list(found)
+            disk.listed(path)
+            return sorted(found)
 
         return listdir
 
@@ -306,6 +309,7 @@ class Hooks:
         def init(scan: Any, fs: Any, *args: Any, **kwargs: Any) -> None:
             original(scan, fs, *args, **kwargs)
             if disk.mine(fs):
+                disk.listed(args[0] if args else ".")
                 scan.entry_iter = iter(sorted(scan.entry_iter))
 
         return init

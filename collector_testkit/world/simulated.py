@@ -103,7 +103,7 @@ class World:
         self._fs = fs
         self.disk = FakeDisk(
             fs, self.ledger.emit, self.clock.now_ns, file_bytes_max=self.scenario.limits.file_bytes_max,
-            step=self.baton.step, stop=self.ledger.stop,
+            temporary=self.scenario.temporary, step=self.baton.step, stop=self.ledger.stop,
         )  # fmt: skip
         self._fill(fs)
 

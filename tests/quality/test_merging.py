@@ -1,10 +1,13 @@
 """Merging: which states of the disk are taken for one, so that a search comes to an end."""
 
 import json
+import tempfile
 import threading
 import time
+from pathlib import Path
 
 import pytest
+import requests
 
 import collector_testkit as kit
 
@@ -88,6 +91,79 @@ def test_a_callable_that_fails():
     assert STATE in str(caught.value.value)
 
 
+# -- temporary files ------------------------------------------------------------------------------------
+def by_file(self):
+    with tempfile.NamedTemporaryFile(prefix="items-") as file:
+        file.write(requests.get(URL, timeout=9).content)
+        file.seek(0)
+        return json.load(file)
+
+
+def by_directory(self):
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "items.json"
+        path.write_bytes(requests.get(URL, timeout=9).content)
+        return json.loads(path.read_text())
+
+
+def by_copy(self):
+    """A download that is kept beside the state, and its name in it, until it is done."""
+    note = Path("/var/lib/collector/download")
+    if not note.exists():
+        with tempfile.NamedTemporaryFile("wb", delete=False) as file:
+            file.write(requests.get(URL, timeout=9).content)
+        Path(f"{note}.new").write_text(file.name)
+        Path(f"{note}.new").replace(note)
+    try:
+        rows = json.loads(Path(note.read_text()).read_text())
+    except FileNotFoundError:
+        rows = []
+    return rows
+
+
+@pytest.mark.parametrize("fetch", [by_file, by_directory])
+def test_temporary_files_of_a_killed_run(fetch):
+    """What a kill leaves in the temporary directory is nobody's fault, and makes no other world."""
+    result = check(collector(fetch=fetch), feeds=GROWING)
+    plain = check(Collector, feeds=GROWING)
+    assert (result.verdict, result.closed) == ("holds", True), result.violations
+    assert result.worlds == plain.worlds
+
+
+def test_a_temporary_file_whose_name_is_kept():
+    """A temporary file that a later run comes back to counts like any other: the loss that it brings is found."""
+    result = check(collector(fetch=by_copy), feeds=GROWING)
+    assert "nothing-lost" in [violation.law for violation in result.violations]
+
+
+def test_temporary_files_that_are_looked_for():
+    """A program that takes up what it finds in the temporary directory is explored with all that may lie there."""
+
+    def fetch(self):
+        for found in Path("/tmp").glob("items-*"):
+            found.unlink()
+        return by_file(self)
+
+    result = check(collector(fetch=fetch), feeds=GROWING)
+    assert (result.verdict, result.closed) == ("holds", True), result.violations
+
+
+def test_temporary_files_beside_the_state_are_leftovers():
+    """Made in the state's own directory, they fill it; the line that makes them is blamed."""
+
+    def save_state(self, done):
+        descriptor, name = tempfile.mkstemp(dir="/var/lib/collector")
+        with open(descriptor, "w") as file:
+            json.dump(done, file)
+        Path(name).replace(STATE)
+
+    result = check(collector(save_state=save_state))
+    assert [violation.law for violation in result.violations] == ["no-leftovers"]
+    line = save_state.__code__.co_firstlineno + 1
+    assert result.violations[0].blamed == f"{__file__}:{line}"
+
+
+# -- time -----------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("seconds", [3_600, 10_000])
 @pytest.mark.parametrize("in_thread", [False, True])
 def test_long_sleeps_end(seconds, in_thread):
