@@ -14,6 +14,7 @@ from typing import Any
 from collector_testkit.effects import Disk, Message
 from collector_testkit.real.server import Line
 from collector_testkit.scenario import Scenario
+from collector_testkit.world import aliases
 from collector_testkit.world.patches import Patches
 from collector_testkit.world.simulated import World
 from collector_testkit.world.wire import HttpReply, HttpRequest
@@ -43,6 +44,7 @@ class RealWorld(World):
             patches.everywhere(os, name, self._timed(getattr(os, name)))
         patches.everywhere(os, "listdir", _sorted(os.listdir))
         patches.everywhere(os, "scandir", _scanning(os.scandir))
+        aliases.keep_databases_in_files(patches)
 
     def _timed(self, stat: Any) -> Any:
         """`stat` with the simulated time for a file that this process has changed: the kernel has its own clock."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dbm.dumb
+import importlib
 import io
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,7 +16,10 @@ from pyfakefs.fake_open import FakeFileOpen
 from collector_testkit.world.files import RawFile
 from collector_testkit.world.patches import Patches
 
-__all__ = ["lead_to"]
+__all__ = ["DATABASES", "keep_databases_in_files", "lead_to"]
+
+DATABASES = ("dbm.gnu", "dbm.ndbm", "dbm.sqlite3")
+"""The kinds of `dbm` that work past the disk of Python; no interpreter has them all."""
 
 _FileIO = io.FileIO
 
@@ -41,6 +46,20 @@ def lead_to(fs: FakeFilesystem, patches: Patches) -> None:
     opening = SimpleNamespace(open=_opening(fs))
     patches.put(dbm.dumb._Database, "_os", fake_os.FakeOsModule(fs))
     patches.put(dbm.dumb._Database, "_io", opening)
+    keep_databases_in_files(patches)
+
+
+def keep_databases_in_files(patches: Patches) -> None:
+    """Let `dbm.open`, and so `shelve`, make databases of `dbm.dumb`, whatever kind this interpreter prefers.
+
+    One of another kind that is there already is still known for what it is.
+    """
+    known = {"dbm.dumb": dbm.dumb}
+    for name in DATABASES:
+        with suppress(ImportError):
+            known[name] = importlib.import_module(name)
+    patches.put(dbm, "_modules", known)
+    patches.put(dbm, "_defaultmod", dbm.dumb)
 
 
 def _opening(fs: FakeFilesystem) -> Any:

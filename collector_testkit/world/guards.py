@@ -88,12 +88,7 @@ class Guards:
         _HOOK.install()
         patches.callback(_HOOK.guards.remove, self)
         _HOOK.guards.append(self)
-        for name in ("_gdbm", "_dbm"):  # databases in C that raise no audit event
-            try:
-                module = importlib.import_module(name)
-            except ImportError:
-                continue
-            patches.put(module, "open", self._refuse_dbm)
+        self._open_databases(patches)
         # Before its audit event, it opens pipes, and in these pyfakefs recurses without end.
         popen = subprocess.Popen.__init__
         patches.put(subprocess.Popen, "__init__", self._watched("subprocess.Popen", popen))
@@ -106,6 +101,19 @@ class Guards:
     def open_signals(self, patches: Patches) -> None:
         """Keep signals within the simulated machine, whose process numbers are none of this one's."""
         patches.everywhere(os, "kill", self._kill(os.kill))
+
+    def _open_databases(self, patches: Patches) -> None:
+        """Refuse the databases in C that raise no audit event, by each name they have."""
+        for library, module in (("_gdbm", "dbm.gnu"), ("_dbm", "dbm.ndbm")):
+            try:
+                held = [importlib.import_module(name) for name in (library, module)]
+            except ImportError:
+                continue
+            original = held[0].open
+            refusing = self._database(original)
+            patches.everywhere(held[0], "open", refusing)
+            if held[1].open is original:
+                patches.put(held[1], "open", refusing)
 
     def refuse(self, what: str, value: str, way_out: str) -> Refused:
         """Remember a refusal, and give the exception to raise."""
@@ -130,8 +138,15 @@ class Guards:
         if event in _DISK:
             raise self.refuse("the real disk", f"{event}{_short(args)}", "use open(), os, shutil or pathlib")
 
-    def _refuse_dbm(self, *args: Any, **kwargs: Any) -> Any:
-        raise self.refuse("a dbm database", f"dbm.open{_short(args)}", "keep the state in a plain file")
+    def _database(self, original: Any) -> Any:
+        def open_(*args: Any) -> Any:
+            if self.active:
+                raise self.refuse(
+                    "a dbm database", f"dbm.open{_short(args)}", "keep the state in a plain file"
+                )
+            return original(*args)
+
+        return open_
 
     def _watched(self, event: str, original: Any) -> Any:
         """`original`, refused while a lifetime runs as if its audit event told so."""

@@ -83,8 +83,8 @@ class World:
 
     def _open(self) -> None:
         patches, scenario = self._patches, self.scenario
-        for name in ("requests", "encodings.idna", "pika"):  # a real disk is needed to import them
-            _import_if_there(name)
+        for name in ("requests", "encodings.idna", "pika", *aliases.DATABASES):
+            _import_if_there(name)  # for which a real disk is needed
         self.clock.now_s = scenario.tick_time(0)
         self._put_up_disk(patches)
         self.baton.open(patches)

@@ -1,9 +1,11 @@
 """Bad input, escapes: work past the simulated world is refused by name, whatever the program makes of the refusal."""
 
+import dbm
 import importlib
 import multiprocessing
 import os
 import posix
+import shelve
 import signal
 import socket
 import sqlite3
@@ -189,17 +191,61 @@ def test_a_dbm_database_in_python_is_simulated():
     assert "state-loadable" in [violation.law for violation in result.violations]
 
 
-@pytest.mark.parametrize("library", ["_dbm", "_gdbm"])
-def test_a_dbm_database_in_c_is_refused(library, monkeypatch):
-    """A dbm library in C writes the real disk without telling anyone, so its `open` is refused."""
-    module = types.ModuleType(library)  # stands for the real one, which not every Python has
-    module.open = lambda path, flags="r", mode=0o666: None  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, library, module)
-    error = refusal(
-        collector(finish=lambda self: module.open("/var/lib/collector/rows", "c")), "harness-broken"
-    )
+@pytest.fixture(params=[("_dbm", "dbm.ndbm"), ("_gdbm", "dbm.gnu")], ids=lambda names: names[0])
+def libraries(request, monkeypatch):
+    """A dbm library in C and the module that holds all it has: the real ones, or where Python has none, like them."""
+    try:
+        return [importlib.import_module(name) for name in request.param]
+    except ImportError:
+        library, module = map(types.ModuleType, request.param)
+    library.open = module.open = lambda path, flags="r", mode=0o666: None  # type: ignore[attr-defined]
+    for name, made in zip(request.param, (library, module), strict=True):
+        monkeypatch.setitem(sys.modules, name, made)
+    return [library, module]
+
+
+@pytest.mark.parametrize("held", ["library", "module", "program"])
+def test_a_dbm_database_in_c_is_refused(held, libraries, monkeypatch, tmp_path):
+    """A dbm library in C writes the real disk without telling anyone: its `open` is refused, by whatever name."""
+    place = str(tmp_path / "rows")
+    monkeypatch.setattr(sys.modules[__name__], "open_rows", libraries[0].open, raising=False)
+
+    def finish(self):
+        calls = {"library": libraries[0].open, "module": libraries[1].open, "program": globals()["open_rows"]}
+        calls[held](place, "c")
+
+    error = refusal(collector(finish=finish), "harness-broken")
     assert error.happened == "the program used a dbm database, which is not simulated"
-    assert "/var/lib/collector/rows" in error.value
+    assert place in error.value
+    assert os.listdir(tmp_path) == []
+
+
+def keep_in_a_shelf():
+    with shelve.open("/var/lib/collector/rows") as rows:
+        rows["1"] = "row"
+    assert dbm.whichdb("/var/lib/collector/rows") == "dbm.dumb"
+
+
+@pytest.mark.parametrize(
+    "preferred", [None, types.SimpleNamespace(open=lambda *args: pytest.fail("was opened"))]
+)
+def test_a_shelf_is_simulated_whatever_python_prefers(preferred, monkeypatch):
+    """`dbm.open` and `shelve` make databases of `dbm.dumb`, though the interpreter has and prefers another kind."""
+    monkeypatch.setattr(dbm, "_defaultmod", preferred)
+    kit.CollectorLab().run(keep_in_a_shelf)
+    assert dbm._defaultmod is preferred  # type: ignore[attr-defined]
+
+
+def test_a_database_in_c_that_is_there_is_refused(libraries):
+    """A file of another kind of dbm is known for what it is, and refused, not taken for a broken one."""
+    name = libraries[1].__name__
+    files = (
+        {"/var/lib/collector/rows": (0x13579ACE).to_bytes(4, sys.byteorder) + bytes(20)}
+        if name == "dbm.gnu"
+        else {"/var/lib/collector/rows.pag": b"", "/var/lib/collector/rows.dir": b""}
+    )
+    error = refusal(keep_in_a_shelf, "harness-broken", files=files)
+    assert error.happened == "the program used a dbm database, which is not simulated"
 
 
 # -- what only looks like an escape -------------------------------------------------------------------------
