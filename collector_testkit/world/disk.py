@@ -15,8 +15,9 @@ from pyfakefs.helpers import make_string_path
 from collector_testkit.effects import Change, Disk, Node, common_prefix
 from collector_testkit.scenario import STATE_DIR
 from collector_testkit.world.files import OpenFile, OpenFiles
+from collector_testkit.world.lent import is_lent
 from collector_testkit.world.lookup import look_up
-from collector_testkit.world.tree import Tree, is_lent
+from collector_testkit.world.tree import Tree
 
 __all__ = ["FakeDisk"]
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import sys
-import sysconfig
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -16,7 +14,7 @@ from pyfakefs.fake_filesystem_unittest import Patcher
 from collector_testkit.effects import Disk
 from collector_testkit.errors import TestkitError
 from collector_testkit.scenario import STATE_DIR, Scenario
-from collector_testkit.world import aliases, threads
+from collector_testkit.world import aliases, lent, threads
 from collector_testkit.world.baton import Baton
 from collector_testkit.world.broker import FakeBroker, is_taken
 from collector_testkit.world.calls import Calls
@@ -106,6 +104,7 @@ class World:
             temporary=self.scenario.temporary, step=self.baton.step, stop=self.ledger.stop,
         )  # fmt: skip
         self._fill(fs)
+        lent.lend(fs, patches)
 
     def _watch(self, patches: Patches) -> None:
         """Follow the disk, and refuse what would go past it."""
@@ -133,10 +132,6 @@ class World:
             fs.create_file(path, contents=contents)
         for path in (STATE_DIR, "/tmp", os.path.expanduser("~"), self._home):
             fs.makedirs(path, exist_ok=True)
-        for real in _lent():
-            if not fs.exists(real):
-                with suppress(OSError):  # this machine has none of it
-                    fs.add_real_directory(real, read_only=True, lazy_read=True)
 
     @property
     def start(self) -> Disk:
@@ -195,11 +190,3 @@ class World:
 def _import_if_there(name: str) -> None:
     with suppress(ImportError):
         importlib.import_module(name)
-
-
-def _lent() -> list[str]:
-    """Real directories that programs read and nobody writes: installed packages and time zones."""
-    wanted = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), "/usr/share/zoneinfo"}
-    if "tzdata" in sys.modules:
-        wanted.add(os.path.dirname(str(sys.modules["tzdata"].__file__)))
-    return sorted(wanted)

@@ -8,12 +8,14 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from pyfakefs import helpers
 from pyfakefs.fake_file import FakeDirectory, FakeFile
 from pyfakefs.fake_filesystem import FakeFilesystem
 
 from collector_testkit.effects import Change, Disk, Node, apply
+from collector_testkit.world.lent import is_lent
 
-__all__ = ["Tree", "is_lent"]
+__all__ = ["Tree"]
 
 
 class Tree:
@@ -144,7 +146,7 @@ class Tree:
                 linked[node.inode] = obj
                 self._shared[id(obj)] = (obj, node.inode)
         first, obj.name = obj.name, name
-        directory.add_entry(obj)
+        _add(directory, obj)
         obj.name = first
 
     def _new(self, name: str, node: Node) -> Any:
@@ -159,10 +161,15 @@ class Tree:
         if not isinstance(entry, FakeDirectory):
             parent._entries.pop(name, None)
             entry = FakeDirectory(name, filesystem=self.fs)
-            parent.add_entry(entry)
+            _add(parent, entry)
         entry.stat_result.st_mode = stat.S_IFDIR | node.mode
 
 
-def is_lent(obj: Any) -> bool:
-    """Whether a file or directory is the machine's own, readable only, and no part of the world."""
-    return type(obj).__name__.endswith(("FromRealFile", "FromRealDirectory"))
+def _add(directory: Any, obj: Any) -> None:
+    """Add a name, though the program has taken away its own permission to."""
+    user = helpers.get_uid()
+    helpers.set_uid(0)
+    try:
+        directory.add_entry(obj)
+    finally:
+        helpers.set_uid(user)

@@ -3,14 +3,30 @@
 import importlib.metadata
 import importlib.resources
 import json
+import os
 import pkgutil
 import sys
 import zoneinfo
 from datetime import datetime
+from pathlib import Path
 
 import pytest
+from pyfakefs import helpers
 
 import collector_testkit as kit
+
+
+@pytest.fixture(params=["who runs the tests", "somebody else"], autouse=True)
+def user(request, monkeypatch):
+    """The user of the next lifetime: packages and zones mostly belong to another, root."""
+
+    def begin():
+        if request.param == "somebody else":
+            monkeypatch.setattr(helpers, "USER_ID", 12345)
+            monkeypatch.setattr(helpers, "GROUP_ID", 12345)
+
+    begin()
+    return begin
 
 
 def seen(see):
@@ -59,3 +75,27 @@ def test_what_the_machine_lends_is_no_part_of_the_world():
     """Reading what the machine lends is no effect, and nothing of it is written down as state."""
     lab = kit.CollectorLab()
     assert lab.run(lambda: (read_zone(), read_versions(), read_resource())).effects == ()
+
+
+def write_package():
+    with open(importlib.resources.files("certifi").joinpath("more.pem"), "w"):
+        """It is not to be made."""
+
+
+def test_what_the_machine_lends_cannot_be_written_by_everybody(monkeypatch):
+    """A user who may not write where packages are installed may not in a lifetime."""
+    monkeypatch.setattr(helpers, "USER_ID", 54321)  # to whom nothing belongs
+    monkeypatch.setattr(helpers, "GROUP_ID", 54321)
+    error = kit.CollectorLab().run(write_package, fails=True).error
+    assert error is not None
+    assert error.startswith("PermissionError")
+
+
+def test_a_closed_directory_is_no_obstacle_to_the_next_lifetime(user):
+    """What a program has put into a directory, before it took away its own permission to, is there the next time."""
+    lab, spool = kit.CollectorLab(), Path("/var/lib/collector/spool")
+    lab.run(lambda: (spool.mkdir(), (spool / "1").write_text("row")))
+    user()
+    lab.run(lambda: spool.chmod(0o555))
+    user()
+    assert lab.run(lambda: print(os.listdir(spool))).output == "['1']\n"
