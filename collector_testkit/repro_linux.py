@@ -217,13 +217,24 @@ def enter(work: Path, tops: list[str]) -> None:
     done(LIBC.unshare(0x20000 if user == 0 else 0x10020000), "unshare")  # a mount (and a user) namespace
     if user != 0:
         Path("/proc/self/setgroups").write_text("deny")
-        Path("/proc/self/uid_map").write_text(f"0 {user} 1")
-        Path("/proc/self/gid_map").write_text(f"0 {group} 1")
+        Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
+        Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
     done(LIBC.mount(b"none", b"/", None, 0x44000, None), "mount")  # MS_REC | MS_PRIVATE
     for top in tops:
         name = top.strip("/")
         options = f"lowerdir={top},upperdir={work}/upper/{name},workdir={work}/inner/{name}"
         done(LIBC.mount(b"overlay", top.encode(), b"overlay", 0, options.encode()), f"mount over {top}")
+    if user != 0:
+        renounce()
+
+
+def renounce() -> None:
+    """Give up what a user may do in a namespace of its own, for good: it is refused what it would be outside.
+
+    Source: capset(2), version 3: effective, permitted and inheritable capabilities, each in two halves.
+    """
+    head, none = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+    done(LIBC.capset(head, none), "capset")
 
 
 def lies_on_overlay(place: str) -> bool:

@@ -11,6 +11,7 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
+from collector_testkit import repro_linux
 from collector_testkit.forked import end_with_parent
 
 __all__ = ["Layers", "enter", "lies_on_overlay"]
@@ -56,10 +57,12 @@ def enter(layers: Layers, parent: int) -> None:
     else:
         _done(libc.unshare(_NEWUSER | _NEWNS), "unshare")
         Path("/proc/self/setgroups").write_text("deny")
-        Path("/proc/self/uid_map").write_text(f"0 {user} 1")
-        Path("/proc/self/gid_map").write_text(f"0 {group} 1")
+        Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
+        Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
     _done(libc.mount(b"none", b"/", None, _REC | _PRIVATE, None), "make mounts private")
     layers.mount(libc)
+    if user != 0:
+        repro_linux.renounce()
     libc.prctl(_SET_PTRACER, ctypes.c_ulong(-1 & (2**64 - 1)), 0, 0, 0)  # any tracer may attach
     end_with_parent(parent, signal.SIGKILL)  # not before: a new user namespace forgets it
 

@@ -221,6 +221,7 @@ def _traced(pid: int, go: int) -> tuple[str, int]:
 # -- the disk -----------------------------------------------------------------------------------------------
 def write_disk(layers: Layers, disk: Disk) -> None:
     """Make the layers hold `disk`, and nothing else."""
+    _open_directories(layers)
     for top in layers.tops:
         for entry in layers.at(top).iterdir():
             shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
@@ -237,8 +238,21 @@ def write_disk(layers: Layers, disk: Disk) -> None:
         else:
             place.write_bytes(node.data)
             first[node.inode] = place
-        place.chmod(node.mode)
+        if node.kind != "dir":
+            place.chmod(node.mode)
+    for path, node in sorted(disk.items(), reverse=True):  # at last: one may be closed to whoever fills it
+        if node.kind == "dir" and path.startswith(tuple(top + "/" for top in layers.tops)):
+            layers.at(path).chmod(node.mode)
     write_times(layers, disk)
+
+
+def _open_directories(layers: Layers) -> None:
+    """Let what is in them be removed, whatever a program has allowed itself."""
+    for top in layers.tops:
+        for place, names, _ in os.walk(layers.at(top)):
+            for directory in (Path(place, name) for name in names):
+                if not directory.is_symlink():
+                    directory.chmod(0o700)
 
 
 def write_times(layers: Layers, disk: Disk) -> None:

@@ -93,9 +93,9 @@ def test_what_the_machine_lends_cannot_be_written_by_everybody(monkeypatch):
 
 def test_a_closed_directory_is_no_obstacle_to_the_next_lifetime(user):
     """What a program has put into a directory, before it took away its own permission to, is there the next time."""
-    lab, spool = kit.CollectorLab(), Path("/var/lib/collector/spool")
-    lab.run(lambda: (spool.mkdir(), (spool / "1").write_text("row")))
+    lab, spool = kit.CollectorLab(), "/var/lib/collector/spool"
+    lab.run(lambda: (os.mkdir(spool), Path(spool + "/1").write_text("row")))
     user()
-    lab.run(lambda: spool.chmod(0o555))
+    lab.run(lambda: os.chmod(spool, 0o555))
     user()
     assert lab.run(lambda: print(os.listdir(spool))).output == "['1']\n"

@@ -170,6 +170,28 @@ def keep_in_archives():
             archive.write(f"{HERE}/row", str(row["id"]))
 
 
+def keep_as_a_user():
+    for row in fetch():
+        send(row)
+        with open(f"{HERE}/{row['id']}", "w") as file:
+            there = os.fstat(file.fileno())
+            told = (os.getuid(), os.geteuid(), os.getgid(), os.getegid(), there.st_uid, there.st_gid)
+            file.write(f"{Path(HERE).owner()} {told}")
+
+
+def keep_in_a_closed_directory():
+    os.makedirs(f"{HERE}/spool", exist_ok=True)
+    os.chmod(f"{HERE}/spool", 0o755)
+    for row in fetch():
+        send(row)
+        Path(f"{HERE}/spool/{row['id']}").touch()
+    os.chmod(f"{HERE}/spool", 0o555)
+    try:
+        Path(f"{HERE}/spool/more").touch()  # which root may
+    except PermissionError:
+        Path(f"{HERE}/refused").touch()
+
+
 def keep_after_waiting():
     async def main():
         for row in fetch():
@@ -184,7 +206,7 @@ def keep_after_waiting():
 PROGRAMS = [
     keep_in_a_shelf, keep_by_raw_files, keep_a_hard_link, keep_a_time_stamp, keep_a_cache_for_an_hour, keep_a_spool,
     keep_whole_trees, keep_by_relative_paths, keep_after_signals, keep_in_a_pool, keep_a_log,
-    keep_in_archives, keep_after_waiting,
+    keep_in_archives, keep_as_a_user, keep_in_a_closed_directory, keep_after_waiting,
 ]  # fmt: skip
 SOUND = [keep_a_hard_link, keep_a_time_stamp, keep_by_relative_paths, keep_in_a_pool]
 
