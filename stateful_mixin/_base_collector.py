@@ -34,7 +34,8 @@ class BaseCollector:
     those of its bases and replace those of the same name.
 
     SIGINT and SIGTERM end `run_collection` in order: the exception they become is raised at once, but while
-    messages are on their way to the broker, or in a block of `uninterrupted`, only after that.
+    messages are on their way to the broker, or in a block of `uninterrupted`, only after that. A connection is
+    not waited for.
     """
 
     config_spec: ClassVar[str] = """
@@ -180,14 +181,16 @@ class BaseCollector:
         """
         batch = [Message(key, encode_body(body), properties) for key, body, properties in messages]
         if batch:
-            self._publisher.connect()  # nothing is on its way yet, so a signal need not wait
-            with self.uninterrupted():
+            with self._interrupts.released():  # nothing is on its way yet, so a signal need not wait
+                self._publisher.connect()
+            with self._interrupts.underway():
                 self._publisher.publish(batch)
 
     def uninterrupted(self) -> AbstractContextManager[None]:
         """Return a context in which SIGINT and SIGTERM wait for the end of the block; a second one does not.
 
-        For what belongs together, such as publishing a row and saving that it was published.
+        For what belongs together, such as publishing a row and saving that it was published. A publish that is
+        the first of the block still ends the run until its first message is sent, as while it connects.
         """
         return self._interrupts.held()
 

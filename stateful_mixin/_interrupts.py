@@ -19,6 +19,7 @@ class Interrupts:
 
     def __init__(self) -> None:
         self._holds = 0
+        self._is_begun = self._is_released = False
         self._pending: BaseException | None = None
 
     @contextmanager
@@ -45,13 +46,38 @@ class Interrupts:
             yield
         finally:
             self._holds -= 1
-            if not self._holds and self._pending is not None:
-                pending, self._pending = self._pending, None
-                raise pending
+            if not self._holds:
+                self._is_begun = False
+                self._raise_pending()
+
+    @contextmanager
+    def underway(self) -> Iterator[None]:
+        """As `held`; and what a held block around this one is for has begun, so its end is waited for as well."""
+        with self.held():
+            self._is_begun = True
+            yield
+
+    @contextmanager
+    def released(self) -> Iterator[None]:
+        """Raise a signal at once, in a held block too, unless something of that block was `underway` already."""
+        if self._is_begun:
+            yield
+            return
+        self._is_released = True
+        try:
+            self._raise_pending()
+            yield
+        finally:
+            self._is_released = False
+
+    def _raise_pending(self) -> None:
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            raise pending
 
     def _take(self, number: int, _frame: FrameType | None) -> None:
         ending = KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number)
-        if not self._holds or self._pending is not None:
+        if not self._holds or self._is_released or self._pending is not None:
             raise ending
         _LOGGER.info("%s: the run ends after what is in flight.", signal.Signals(number).name)
         self._pending = ending

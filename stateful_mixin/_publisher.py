@@ -51,13 +51,16 @@ class ConfirmedPublisher:
             self._link = self._retrying(Link, self._broker_url, wait_s_max=self._patience.answer_s_max)
 
     def publish(self, messages: Sequence[Message]) -> None:
-        """Publish persistent messages, confirmed together; returning means that a queue holds each.
+        """Publish persistent messages confirmed together; returning means that a queue holds each.
+
+        By the connection that `connect` made; without one it makes one.
 
         Raises:
             PublishError: No connection, nobody to route to, refused by the broker, or no answer, in which
                 case messages may have been taken all the same.
         """
-        self.connect()
+        if self._link is None:
+            self.connect()
         assert self._link is not None
         try:
             self._link.publish(self._exchange, messages)
@@ -71,7 +74,7 @@ class ConfirmedPublisher:
             ) from exc
 
     def close(self) -> None:
-        """Close the connection, if there is one; `publish` opens another."""
+        """Close the connection, if there is one; `connect` opens another."""
         link, self._link = self._link, None
         if link is not None:
             link.close()

@@ -157,31 +157,38 @@ def test_a_signal_waits_for_the_confirm(
 
 
 @pytest.fixture
-def silent() -> Iterator[int]:
-    """The port of a server that accepts connections and never says a word."""
+def silent() -> Iterator[socket.socket]:
+    """A server that accepts connections and never says a word."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        yield server.getsockname()[1]
+        server.settimeout(60)
+        yield server
 
 
+@each_example
 def test_a_signal_does_not_wait_for_a_silent_broker(
-    silent: int, queue: Queue, source: Source, tmp_path: Path
+    example: str, silent: socket.socket, queue: Queue, source: Source, tmp_path: Path
 ) -> None:
     """While no message is on its way, as during an attempt to connect, a signal ends the process at once."""
     source.rows = [{"id": 1, "time": "2026-11-24T10:00:00Z"}]
-    program = Program(EXAMPLES[0], queue, source, tmp_path)
-    with program.start(port=silent, broker_answer_s_max=3600) as process:
-        assert source.asked.wait(60)
-        process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=60)
+    program = Program(example, queue, source, tmp_path)
+    port = silent.getsockname()[1]
+    with program.start(port=port, broker_answer_s_max=3600) as process:
+        connection, _ = silent.accept()
+        with connection:
+            assert connection.recv(4) == b"AMQP"
+            process.send_signal(signal.SIGTERM)
+            _, said = process.communicate(timeout=60)
     assert process.returncode == 143, said
 
 
-def test_a_silent_broker_is_given_up(silent: int, queue: Queue, source: Source, tmp_path: Path) -> None:
+def test_a_silent_broker_is_given_up(
+    silent: socket.socket, queue: Queue, source: Source, tmp_path: Path
+) -> None:
     """A broker that accepts connections and says nothing is given up after the attempts configured."""
     source.rows = [{"id": 1, "time": "2026-11-24T10:00:00Z"}]
     program = Program(EXAMPLES[0], queue, source, tmp_path)
     status, said = program.run(
-        port=silent, broker_answer_s_max=0.1, broker_attempts_max=3, broker_pause_s_max=0.1
+        port=silent.getsockname()[1], broker_answer_s_max=0.1, broker_attempts_max=3, broker_pause_s_max=0.1
     )
     assert (status, said.count("Retrying")) == (1, 2)
     assert "no connection within 0.1 seconds" in said

@@ -620,6 +620,62 @@ def test_a_signal_waits_for_the_confirm(rabbit: Rabbit) -> None:
     assert rabbit.log == ["connect localhost", "publish", "confirm", "close"]
 
 
+class Held(OneMessage):
+    """Publishes and saves in an uninterrupted block, as the manual shows."""
+
+    held: ClassVar[Callable[[], None]] = staticmethod(lambda: None)
+
+    def start_publishing(self) -> None:
+        with self.uninterrupted():
+            self.held()
+            self.publish_output("a.b", b"1", {})
+            self.publish_output("a.b", b"2", {})
+
+
+def terminate(*_: Any) -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_signal_does_not_wait_for_a_connection(rabbit: Rabbit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal in the pause between two attempts ends the run, in an uninterrupted block too; no attempt follows."""
+    broker = NoBroker(pika.SelectConnection, 99, pika.exceptions.AMQPConnectionError("refused"))
+    monkeypatch.setattr(pika, "SelectConnection", broker)
+    monkeypatch.setattr("time.sleep", terminate)
+    with pytest.raises(SystemExit) as caught:
+        Held().run_collection()
+    assert (broker.attempts, caught.value.code) == (1, 143)
+
+
+def test_a_signal_before_the_first_message_of_a_block(rabbit: Rabbit) -> None:
+    """A signal that waits in a block ends the run before the block's first message, and before a connection."""
+    collector = type("Held", (Held,), {"held": terminate})()
+    with pytest.raises(SystemExit):
+        collector.run_collection()
+    assert rabbit.log == []
+
+
+def test_a_signal_waits_for_the_rest_of_a_block(rabbit: Rabbit) -> None:
+    """Once a message of a block was sent, a signal waits for all of it, the next block's first again for nothing."""
+
+    class Twice(Held):
+        def start_publishing(self) -> None:
+            super().start_publishing()
+            super().start_publishing()
+
+    rabbit.on_publish = lambda: len(rabbit.sent) == 3 and terminate()
+    with pytest.raises(SystemExit):
+        Twice().run_collection()
+    assert [message["body"] for message in rabbit.sent] == [b"1", b"2"] * 2
+
+    rabbit.sent.clear()
+    rabbit.on_publish = lambda: None
+    collector = Twice()
+    collector.held = lambda: rabbit.sent and terminate()  # type: ignore[misc]  # for this object alone
+    with pytest.raises(SystemExit):
+        collector.run_collection()
+    assert [message["body"] for message in rabbit.sent] == [b"1", b"2"]
+
+
 class Transacting(StatefulCollectorMixin, BaseCollector):
     """Publishes two messages in a transaction of each; a signal comes while the first is on its way."""
 
