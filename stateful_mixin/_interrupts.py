@@ -44,6 +44,10 @@ class Interrupts:
         self._holds += 1
         try:
             yield
+        except Exception:
+            if self._holds == 1 and self._pending is not None:
+                _LOGGER.exception("What was in flight failed, before a signal ended the run.")
+            raise
         finally:
             self._holds -= 1
             if not self._holds:
@@ -77,7 +81,10 @@ class Interrupts:
 
     def _take(self, number: int, _frame: FrameType | None) -> None:
         ending = KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number)
-        if not self._holds or self._is_released or self._pending is not None:
+        if self._pending is not None:
+            _LOGGER.warning("%s again: the run ends now.", signal.Signals(number).name)
+            raise ending
+        if not self._holds or self._is_released:
             raise ending
         _LOGGER.info("%s: the run ends after what is in flight.", signal.Signals(number).name)
         self._pending = ending

@@ -16,6 +16,9 @@ from stateful_mixin._message import Message
 _PERSISTENT = 2
 """AMQP 0-9-1 delivery mode of messages that survive a restart of the broker, in durable queues."""
 
+_FAREWELL_S_MAX = 2.0
+"""How long to wait for the broker's word on the end of a connection, which changes nothing."""
+
 
 class LinkError(Exception):
     """What went wrong between this process and the broker; `is_final` if trying again would not help."""
@@ -43,7 +46,7 @@ class Link:
         self._pika = import_extra("pika")
         self._wait_s_max = wait_s_max
         self._channel: Any = None
-        self._is_ready = self._is_closed = False
+        self._is_ready = self._is_closed = self._is_unanswered = False
         self._error: LinkError | None = None
         self._sent_tag = self._answered_tag = 0
         self._unanswered: set[int] = set()
@@ -59,7 +62,7 @@ class Link:
             on_close_callback=self._on_lost,
         )
         try:
-            self._wait(lambda: self._is_ready, "connection")
+            self._wait(lambda: self._is_ready, "connection", self._wait_s_max)
         except BaseException:
             self.close()
             raise
@@ -81,7 +84,7 @@ class Link:
                 raise LinkError(_told(exc)) from exc
             self._sent_tag += 1  # the broker counts the messages of a channel from 1
             self._unanswered.add(self._sent_tag)
-        self._wait(lambda: not self._unanswered, "confirm")
+        self._wait(lambda: not self._unanswered, "confirm", self._wait_s_max)
         if self._refusals:
             raise LinkError("; ".join(self._refusals))
 
@@ -96,13 +99,16 @@ class Link:
         return self._error is None
 
     def close(self) -> None:
-        """Close the connection; what was confirmed is in the broker's hands whether this works or not."""
+        """Close the connection; what was confirmed is in the broker's hands whether this works or not.
+
+        A broker that owes an answer, as one that is short of memory does, is not waited for a second time.
+        """
         if not self._is_closed:
             self._error = None
             with contextlib.suppress(LinkError, self._pika.exceptions.AMQPError):
                 self._connection.close()
-                if self._is_ready:  # else there is nobody to take leave of
-                    self._wait(lambda: self._is_closed, "end of the connection")
+                if self._is_ready and not self._is_unanswered:  # else there is nobody to take leave of
+                    self._wait(lambda: self._is_closed, "end of it", min(self._wait_s_max, _FAREWELL_S_MAX))
         for _ in range(2):  # pika closes the socket up to two turns later
             # Given up before it stands, pika 1.4 closes it too, but fails an assertion on the way.
             with contextlib.suppress(AssertionError):
@@ -113,11 +119,13 @@ class Link:
         self._connection.ioloop.call_later(0, self._connection.ioloop.stop)
         self._connection.ioloop.start()
 
-    def _wait(self, is_done: Callable[[], bool], awaited: str) -> None:
-        loop, late = self._connection.ioloop, LinkError(f"no {awaited} within {self._wait_s_max:g} seconds")
-        timer = loop.call_later(self._wait_s_max, lambda: self._fail(late))
+    def _wait(self, is_done: Callable[[], bool], awaited: str, wait_s_max: float) -> None:
+        loop, late = self._connection.ioloop, LinkError(f"no {awaited} within {wait_s_max:g} seconds")
+        timer = loop.call_later(wait_s_max, lambda: self._fail(late))
+        self._is_unanswered = True  # and it stays so if a signal ends the wait
         while self._error is None and not is_done():
             loop.start()  # until a callback stops it
+        self._is_unanswered = self._error is late
         loop.remove_timeout(timer)
         if self._error is not None and not is_done():
             raise self._error

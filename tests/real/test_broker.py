@@ -156,6 +156,30 @@ def test_a_signal_waits_for_the_confirm(
     assert [json.loads(body)["id"] for _, body in queue.take()] == [1, 2]
 
 
+@pytest.mark.parametrize("signals", [1, 2])
+def test_a_signal_and_a_confirm_that_does_not_come(
+    signals: int, queue: Queue, source: Source, tmp_path: Path
+) -> None:
+    """A signal waits for the broker's word no longer than it has, and the error is told; a second does not wait."""
+    source.rows = [{"id": 1, "time": "2026-11-24T10:00:00Z"}]
+    program = Program(EXAMPLES[0], queue, source, tmp_path)
+    answer_s_max = {1: 2, 2: 3600}[signals]
+    with (
+        Proxy(ADDRESS, "hold") as proxy,
+        program.start(port=proxy.port, broker_answer_s_max=answer_s_max) as process,
+    ):
+        assert proxy.confirmed.wait(60)
+        process.send_signal(signal.SIGTERM)
+        assert process.stderr is not None
+        assert any("ends after what is in flight" in line for line in process.stderr)
+        if signals == 2:
+            process.send_signal(signal.SIGTERM)
+        said = process.stderr.read()
+        process.wait(60)
+    assert process.returncode == 143
+    assert ("no confirm within 2 seconds" in said) == (signals == 1)
+
+
 @pytest.fixture
 def silent() -> Iterator[socket.socket]:
     """A server that accepts connections and never says a word."""

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import pika
 import pytest
 
+from collector_testkit.world import pika_select
 from collector_testkit.world.pika_fake import PikaFake
 from stateful_mixin import (
     BaseCollector,
@@ -674,6 +675,52 @@ def test_a_signal_waits_for_the_rest_of_a_block(rabbit: Rabbit) -> None:
     with pytest.raises(SystemExit):
         collector.run_collection()
     assert [message["body"] for message in rabbit.sent] == [b"1", b"2"]
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds of each wait for a broker that neither confirms nor says goodbye."""
+    waits: list[float] = []
+
+    def call_later(loop: Any, delay: float, callback: Callable[[], Any]) -> int:
+        if delay:
+            waits.append(delay)
+        return later(loop, delay, callback)
+
+    later = pika_select.Loop.call_later
+    monkeypatch.setattr(pika_select.Loop, "call_later", call_later)
+    monkeypatch.setattr(pika_select.SelectChannel, "_answer", lambda channel: None)
+    monkeypatch.setattr(pika_select.SelectConnection, "close", lambda connection, *reply: None)
+    return waits
+
+
+def test_a_silent_broker_is_waited_for_once(
+    rabbit: Rabbit, waits: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A broker that does not confirm is not waited for at the end too; its error is logged if a signal replaces it."""
+    collector = Held({"broker_answer_s_max": 0.05})
+    rabbit.on_publish = terminate
+    with pytest.raises(SystemExit):
+        collector.run_collection()
+    assert waits == [0.05, 0.05]  # for the connection, and for the confirm
+    assert "PublishError: 1 messages were not published" in caplog.text
+    assert "no confirm within 0.05 seconds" in caplog.text
+
+
+def test_a_second_signal_does_not_wait_for_a_silent_broker(rabbit: Rabbit, waits: list[float]) -> None:
+    """A second signal while a message is on its way ends the run without another wait."""
+    rabbit.on_publish = lambda: (terminate(), rabbit.connections[0].ioloop.call_later(0, terminate))
+    with pytest.raises(SystemExit):
+        Held({"broker_answer_s_max": 5}).run_collection()
+    assert waits == [5, 5]
+
+
+def test_an_idle_broker_is_waited_for_shortly(rabbit: Rabbit, waits: list[float]) -> None:
+    """The broker's goodbye is not waited for as long as an answer that matters."""
+    collector = OneMessage({"broker_answer_s_max": 5})
+    collector._publisher.connect()
+    collector._publisher.close()
+    assert waits == [5, 2]
 
 
 class Transacting(StatefulCollectorMixin, BaseCollector):
