@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from stateful_mixin._aside import SetAside, kept_aside, set_aside
-from stateful_mixin._codec import AnyCodec, PickleCodec
+from stateful_mixin._codec import AnyCodec, JsonCodec, PickleCodec
 from stateful_mixin._durable_file import (
     exists,
     make_directory,
@@ -166,7 +166,8 @@ class StateFile:
     def _require_own(self, payload: Payload) -> None:
         """Refuse whole files that this program is wrong for; a default state would hide its mistake."""
         codec = payload.codec
-        if codec is None and not isinstance(self.codec, PickleCodec) and payload.content.startswith(b"\x80"):
+        # No JSON begins so; what another codec writes may.
+        if codec is None and isinstance(self.codec, JsonCodec) and payload.content.startswith(b"\x80"):
             codec = "pickle"
         if payload.version != VERSION or codec not in (None, self.codec.name):
             raise StateLoadError(

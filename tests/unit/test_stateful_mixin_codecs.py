@@ -206,3 +206,16 @@ def test_python2_under_allowed_types(directory: Path) -> None:
     """The plain data of Python 2 is plain data."""
     put(directory, PYTHON2)
     assert Strict({"state_dir": directory}).load_state() == {"rows": {"a"}, "n": 1}
+
+
+def test_a_bare_file_of_an_own_codec_may_look_like_a_pickle(tmp_path: Path) -> None:
+    """What another codec writes is its own, though it begins with the byte that a pickle begins with."""
+
+    class Bare(Collector):
+        state_format = "bare"
+        state_codec = pickle
+
+    Bare({"state_dir": tmp_path}).save_state({"a": 1})
+    collector = Bare({"state_dir": tmp_path})
+    assert collector.state_file_path.read_bytes().startswith(b"\x80")
+    assert collector.load_state() == {"a": 1}
