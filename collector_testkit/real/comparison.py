@@ -15,7 +15,7 @@ from collector_testkit.real.trace import KernelEffect
 
 __all__ = ["Bench", "Confirmation", "Expected", "expected_of"]
 
-_UNSEEN = ("sleep",)  # effects that no system call of the process makes
+_SENT = ("publish", "confirm", "request")  # whose target is no file
 _VECTORS = ("writev", "pwritev", "pwritev2")
 
 
@@ -89,7 +89,7 @@ class Bench:
         self._server.source.tick = one.start.tick
         self._server.published.clear()
         whole = self._processes.live(one.start)
-        differences = _different_effects(_visible(one.lifetime), whole.effects)
+        differences = _different_effects(self._visible(one.lifetime), whole.effects)
         if differences:
             return differences
         if one.step.cut is not None:
@@ -113,10 +113,10 @@ class Bench:
         self._server.source.tick = start.tick
         self.put(start.disk)
         whole = self._processes.live(start)
-        differences = _different_effects(_visible(lifetime), whole.effects)
+        differences = _different_effects(self._visible(lifetime), whole.effects)
         if differences:
             return [], differences
-        cuts = _cuts(lifetime, whole.effects)
+        cuts = self._cuts(lifetime, whole.effects)
         for cut in cuts:
             one = _expected(start, Step(start.tick, cut), lifetime.killed_at(cut))
             self._kill(one, whole.effects)
@@ -129,7 +129,7 @@ class Bench:
         assert cut is not None
         self.put(one.start.disk)
         self._server.published.clear()
-        done = sum(effect.kind not in _UNSEEN for effect in one.lifetime.effects)
+        done = sum(map(self._seen, one.lifetime.effects))
         inside = one.lifetime.torn_up_to() if cut.torn else None
         self._processes.kill(one.start, (*effects, END)[done].kind, done + 1, inside)
         if cut.dropped:
@@ -147,26 +147,30 @@ class Bench:
             differences.append(f"{len(sent)} messages arrived for real, {len(one.messages)} simulated")
         return differences
 
+    def _seen(self, effect: Effect) -> bool:
+        """Whether a system call of the process makes an effect: none does for a directory that is there already."""
+        layers, remade = self._layers, effect.kind in ("mkdir", "rmdir")
+        there = layers.kept if remade else layers.tops
+        return effect.kind != "sleep" and (effect.kind in _SENT or effect.target not in there)
 
-def _visible(lifetime: Lifetime) -> list[Effect]:
-    return [effect for effect in (*lifetime.effects, *lifetime.undone) if effect.kind not in _UNSEEN]
+    def _visible(self, lifetime: Lifetime) -> list[Effect]:
+        return [effect for effect in (*lifetime.effects, *lifetime.undone) if self._seen(effect)]
 
+    def _cuts(self, lifetime: Lifetime, real: Sequence[KernelEffect]) -> list[Cut]:
+        """Each kill that the kernel can tell apart: before each effect, inside each write, and at the end.
 
-def _cuts(lifetime: Lifetime, real: Sequence[KernelEffect]) -> list[Cut]:
-    """Each kill that the kernel can tell apart: before each effect, inside each write, and at the end.
-
-    A write of several pieces, like writev(2), cannot be cut by changing how many bytes it asks for.
-    """
-    effects = lifetime.effects
-    seen = iter(real)
-    whole = [effect.kind not in _UNSEEN and next(seen).syscall not in _VECTORS for effect in effects]
-    cuts = [Cut(n) for n in range(len(effects)) if effects[n].kind not in _UNSEEN] + [Cut(len(effects))]
-    return cuts + [Cut(n, torn=True) for n in range(len(effects)) if effects[n].torn is not None and whole[n]]
+        A write of several pieces, like writev(2), cannot be cut by changing how many bytes it asks for.
+        """
+        effects, calls = lifetime.effects, iter(real)
+        seen = [number for number, effect in enumerate(effects) if self._seen(effect)]
+        whole = [number for number in seen if next(calls).syscall not in _VECTORS]
+        torn = [Cut(number, torn=True) for number in whole if effects[number].torn is not None]
+        return [Cut(number) for number in (*seen, len(effects))] + torn
 
 
 def _different_effects(simulated: Sequence[Effect], real: Sequence[KernelEffect]) -> list[str]:
     for number, (one, other) in enumerate(zip(simulated, real, strict=False), start=1):
-        target = "" if one.kind in ("publish", "confirm", "request") else one.target
+        target = "" if one.kind in _SENT else one.target
         if (one.kind, target) != (other.kind, other.target):
             return [
                 f"effect {number} is {other.kind} {other.target} for real, {one.kind} {one.target} simulated"

@@ -20,6 +20,7 @@ from collector_testkit.history import Cut, Lifetime
 from collector_testkit.lifetime import Start
 from collector_testkit.program import Program
 from collector_testkit.real.comparison import Bench, Confirmation, Expected
+from collector_testkit.real.machine import NO_FILES, View, entries, is_at, is_code, needed, top_of, view
 from collector_testkit.real.namespace import Layers, lies_on_overlay
 from collector_testkit.real.process import Processes
 from collector_testkit.real.server import Server
@@ -135,11 +136,67 @@ class Confirmer:
     def _on_bench(
         self, lifetimes: Sequence[tuple[Start, Lifetime]], compare: Callable[[Bench], Confirmation]
     ) -> Confirmation:
-        tops = _tops(lifetimes)
-        with _work(tops) as work, _server(self._scenario) as server:
-            layers = Layers(Path(work), tops)
+        found = _view(lifetimes, self._program)
+        with _work(found.tops) as work, _server(self._scenario) as server:
+            layers = _layers(Path(work), found)
             processes = Processes(self._scenario, self._program, self._is_program, layers, server.port)
-            return compare(Bench(processes, layers, server))
+            said = compare(Bench(processes, layers, server))
+        fixed = [
+            path for path in sorted(_changed(lifetimes)) if path in found.kept or is_at(path, found.lent)
+        ]
+        if said.outcome == "disagrees" and fixed:
+            raise NotMeasuredError(
+                "this machine has a directory that the program makes, and cannot hide it from real processes",
+                value=f"{fixed[-1]} ({said.details[0]})",
+                expected="files in a directory without any of Python's, the program's own or the system's",
+                next_step="keep the program's files in a directory of their own, made with exist_ok=True",
+            )
+        return said
+
+
+def _changed(lifetimes: Sequence[tuple[Start, Lifetime]]) -> set[str]:
+    effects = (effect for _, one in lifetimes for effect in (*one.effects, *one.undone))
+    return {path for effect in effects for path, _ in effect.changes}
+
+
+def _view(lifetimes: Sequence[tuple[Start, Lifetime]], program: Program) -> View:
+    """What real processes are to find of the machine.
+
+    Raises:
+        NotMeasuredError: one of the top directories is not there, so nothing can be laid over it.
+    """
+    changed = _changed(lifetimes)
+    kinds = {path: node.kind for start, _ in lifetimes for path, node in start.disk.items()}
+    looked_at = {path for _, one in lifetimes for path in one.observed if not is_code(path)}
+    tops = {top_of(path) for path in changed} | {top_of(path) for path in kinds if kinds[path] != "dir"}
+    tops |= {"/var"}
+    absent = [top for top in sorted(tops) if not os.path.isdir(top) or os.path.islink(top)]
+    if absent:
+        raise NotMeasuredError(
+            "the real world has no such top directory to lay another over",
+            value=absent[0],
+            expected="files below a directory that is there, and no symbolic link, like /var or /tmp",
+            next_step="make the directory, empty, or keep the program's files elsewhere",
+        )
+    tops |= {top_of(path) for path in looked_at if os.path.lexists(path)} - set(NO_FILES)
+    return view(sorted(tops), {*changed, *kinds, *looked_at}, needed(program.roots), entries)
+
+
+def _layers(work: Path, found: View) -> Layers:
+    """The layers that hide what is not to be found.
+
+    Raises:
+        NotMeasuredError: this machine makes no whiteouts.
+    """
+    try:
+        return Layers(work, found.tops, found.hidden, found.kept)
+    except OSError as problem:
+        raise NotMeasuredError(
+            "the machine's files cannot be hidden from real processes",
+            value=f"{problem.strerror} ({problem.filename})",
+            expected=f"a directory in which a device 0:0 can be made, as of Linux 5.8; this is {work}",
+            next_step="set TMPDIR to a directory on a real disk or in memory, like /dev/shm",
+        ) from problem
 
 
 def _work(tops: Sequence[str]) -> tempfile.TemporaryDirectory[str]:
@@ -184,28 +241,6 @@ def _server(scenario: Scenario) -> Iterator[Server]:
         yield server
     finally:
         server.close()
-
-
-def _tops(lifetimes: Sequence[tuple[Start, Lifetime]]) -> list[str]:
-    """The top directories in which anything happens.
-
-    Raises:
-        NotMeasuredError: one of them is not there, so nothing can be laid over it.
-    """
-    paths = {path for start, _ in lifetimes for path, node in start.disk.items() if node.kind != "dir"}
-    for _, lifetime in lifetimes:
-        effects = (*lifetime.effects, *lifetime.undone)
-        paths |= {path for effect in effects for path, _ in effect.changes}
-    tops = sorted({"/" + path.split("/")[1] for path in paths} | {"/var"})
-    absent = [top for top in tops if not os.path.isdir(top)]
-    if absent:
-        raise NotMeasuredError(
-            "the real world has no such top directory to lay another over",
-            value=absent[0],
-            expected="files below a directory that is there, like /var or /tmp",
-            next_step="make the directory, empty, or keep the program's files elsewhere",
-        )
-    return tops
 
 
 def _work_directory(tops: Sequence[str]) -> str | None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
-from collections.abc import Sequence
+import stat
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from collector_testkit import repro_linux
@@ -22,25 +23,44 @@ _SET_PTRACER = 0x59616D61
 
 
 class Layers:
-    """Directories laid over the machine's own: `upper` holds what differs, by absolute path below it."""
+    """Directories laid over the machine's own: `upper` holds what differs, by absolute path below it.
 
-    def __init__(self, work: Path, tops: Sequence[str]) -> None:
+    A layer between the two hides what is `hidden` of the machine. The directories in `kept` are the machine's, and
+    no part of what is compared.
+
+    Source: the kernel's documentation of overlayfs, "whiteouts and opaque directories".
+    """
+
+    def __init__(
+        self, work: Path, tops: Sequence[str], hidden: Sequence[str] = (), kept: Collection[str] = ()
+    ) -> None:
         self.upper = work / "upper"
+        self._mask = work / "mask"
         self._work = work / "work"
         self.tops = tuple(tops)
+        self.kept = frozenset((*tops, *kept))
         for top in self.tops:
-            for side in (self.upper, self._work):
+            for side in (self.upper, self._mask, self._work):
                 (side / top.strip("/")).mkdir(parents=True, exist_ok=True)
+        for path in hidden:
+            place = self._mask / path.strip("/")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            os.mknod(place, stat.S_IFCHR, os.makedev(0, 0))  # a whiteout, for which no privilege is needed
 
     def at(self, path: str) -> Path:
         """Where a path of the process lies on the machine."""
         return self.upper / path.strip("/")
 
-    def mount(self, libc: ctypes.CDLL) -> None:
+    def mount(self, libc: ctypes.CDLL, privileged: bool) -> None:
         """Lay them over, in the namespace of this process."""
         for top in self.tops:
             name = top.strip("/")
-            options = f"lowerdir={top},upperdir={self.upper / name},workdir={self._work / name}"
+            lower = ":".join(str(side).replace(":", r"\:") for side in (self._mask / name, top))
+            options = f"lowerdir={lower},upperdir={self.upper / name},workdir={self._work / name}"
+            if (
+                not privileged
+            ):  # a directory renamed into one of the machine's needs an attribute of the user's
+                options += ",userxattr"
             _done(libc.mount(b"overlay", top.encode(), b"overlay", 0, options.encode()), f"mount over {top}")
 
 
@@ -60,7 +80,7 @@ def enter(layers: Layers, parent: int) -> None:
         Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
         Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
     _done(libc.mount(b"none", b"/", None, _REC | _PRIVATE, None), "make mounts private")
-    layers.mount(libc)
+    layers.mount(libc, privileged=user == 0)
     if user != 0:
         repro_linux.renounce()
     libc.prctl(_SET_PTRACER, ctypes.c_ulong(-1 & (2**64 - 1)), 0, 0, 0)  # any tracer may attach

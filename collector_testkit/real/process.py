@@ -225,6 +225,8 @@ def write_disk(layers: Layers, disk: Disk) -> None:
     for top in layers.tops:
         for entry in layers.at(top).iterdir():
             shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+    for path in sorted(layers.kept):
+        layers.at(path).mkdir(exist_ok=True)  # of this user: the machine's may be another's
     first: dict[int, Path] = {}
     for path in sorted(path for path in disk if path.startswith(tuple(top + "/" for top in layers.tops))):
         node, place = disk[path], layers.at(path)
@@ -268,12 +270,17 @@ def write_times(layers: Layers, disk: Disk) -> None:
 
 
 def disk_below(layers: Layers) -> Mapping[str, tuple[str, bytes, int]]:
-    """What the layers hold: kind, contents (or a link's target) and mode, by the process's path."""
+    """What the layers hold: kind, contents (or a link's target) and mode, by the process's path.
+
+    Kept directories are left out.
+    """
     found: dict[str, tuple[str, bytes, int]] = {}
     for place in sorted(path for top in layers.tops for path in layers.at(top).rglob("*")):
         status = place.lstat()
         path = "/" + str(place.relative_to(layers.upper))
         mode = stat.S_IMODE(status.st_mode)
+        if path in layers.kept:
+            continue
         if stat.S_ISDIR(status.st_mode):
             found[path] = ("dir", b"", mode)
         elif stat.S_ISLNK(status.st_mode):
@@ -286,7 +293,11 @@ def disk_below(layers: Layers) -> Mapping[str, tuple[str, bytes, int]]:
 def expected_below(layers: Layers, disk: Disk) -> Mapping[str, tuple[str, bytes, int]]:
     """What the layers should hold, were they `disk`."""
     tops = tuple(top + "/" for top in layers.tops)
-    return {path: _plain(node) for path, node in sorted(disk.items()) if path.startswith(tops)}
+    return {
+        path: _plain(node)
+        for path, node in sorted(disk.items())
+        if path.startswith(tops) and path not in layers.kept
+    }
 
 
 def _plain(node: Node) -> tuple[str, bytes, int]:

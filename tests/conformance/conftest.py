@@ -4,7 +4,9 @@ from collector_testkit.real.confirm import Confirmer
 
 MISSING = Confirmer.missing()
 collect_ignore = (
-    [] if MISSING is None else ["test_generated_programs.py", "test_real_cleanup.py", "test_real_world.py"]
+    []
+    if MISSING is None
+    else ["test_generated_programs.py", "test_real_cleanup.py", "test_real_machine.py", "test_real_world.py"]
 )
 
 
