@@ -17,6 +17,8 @@ __all__ = [
     "missing_extra",
 ]
 
+_VALUE_MAX = 300  # characters shown of a value
+
 
 class TestkitError(Exception):
     """A user's mistake or a limit reached, told in four parts.
@@ -35,7 +37,7 @@ class TestkitError(Exception):
 
     def __init__(self, happened: str, *, value: object, expected: str, next_step: str) -> None:
         self.happened = happened
-        self.value = value if isinstance(value, str) and value.strip() else repr(value)
+        self.value = value if isinstance(value, str) and value.strip() else _shown(value)
         self.expected = expected
         self.next_step = next_step
         super().__init__(happened)
@@ -48,6 +50,14 @@ class TestkitError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         return (_rebuild, (type(self), self.happened, self.value, self.expected, self.next_step))
+
+
+def _shown(value: object) -> str:
+    try:
+        text = repr(value)
+    except Exception:  # a class of the user's may fail here
+        text = f"a {type(value).__name__}, which cannot be shown"
+    return text if len(text) <= _VALUE_MAX else f"{text[: _VALUE_MAX - 3]}..."
 
 
 def _rebuild(

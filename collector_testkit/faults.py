@@ -8,8 +8,9 @@ from typing import NamedTuple
 from collector_testkit.effects import EFFECT_KINDS, Effect
 from collector_testkit.errors import UsageError
 from collector_testkit.history import Cut
+from collector_testkit.values import TEXT, optional, require, that, whole
 
-__all__ = ["CrashPoint", "after", "before", "during"]
+__all__ = ["CRASH", "CrashPoint", "after", "before", "during"]
 
 _SPANS = ("load_state", "save_state")
 
@@ -67,6 +68,18 @@ class CrashPoint(NamedTuple):
         )
 
 
+CRASH = optional(
+    that(
+        "a crash point, or a Cut",
+        'before("publish")',
+        lambda crash: (
+            isinstance(crash, CrashPoint) or (isinstance(crash, Cut) and isinstance(crash.effects, int))
+        ),
+    )
+)
+"""What says where a lifetime is killed."""
+
+
 def before(what: str, nth: int = 1, *, path: str | None = None) -> CrashPoint:
     """Kill the process just before the `nth` (from 1) effect of kind `what`, or call of load_state/save_state."""
     return _point("before", what, nth, path)
@@ -90,8 +103,6 @@ def _point(side: str, what: str, nth: int, path: str | None) -> CrashPoint:
             expected="one of " + ", ".join((*EFFECT_KINDS, *_SPANS)),
             next_step="use one of these words; path= narrows an effect to one file",
         )
-    if nth < 1:
-        raise UsageError(
-            f"{side}() counts from 1", value=nth, expected="nth >= 1", next_step=f"write {side}({what!r}, 1)"
-        )
+    require(f"{side}(nth=)", nth, whole(1))
+    require(f"{side}(path=)", path, optional(TEXT))
     return CrashPoint(side, what, nth, path)

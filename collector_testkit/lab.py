@@ -12,7 +12,7 @@ from pyfakefs.fake_filesystem_unittest import Pause
 
 from collector_testkit.effects import Disk, Message, Node, apply
 from collector_testkit.errors import LawBroken, NotMeasuredError, ProgramError, TestkitError, UsageError
-from collector_testkit.faults import CrashPoint
+from collector_testkit.faults import CRASH, CrashPoint
 from collector_testkit.feeds import FeedBuilder, made
 from collector_testkit.history import Cut, History, Lifetime, Schedule, Step
 from collector_testkit.replays import replay
@@ -20,6 +20,7 @@ from collector_testkit.report import as_text, timeline
 from collector_testkit.result import Result
 from collector_testkit.runner import Runner
 from collector_testkit.scenario import Broker, Scenario, token
+from collector_testkit.values import require
 from collector_testkit.verdict import check, records_of
 from collector_testkit.world.tree import Tree
 
@@ -238,6 +239,7 @@ class CollectorLab:
             ProgramError: it ended in an error, and `fails` is false.
             UsageError: the lifetime has no such crash point.
         """
+        require("run(crash=)", crash, CRASH)
         scenario = self.scenario(program, **options)
         tick = max((builder.now for builder in self._feeds), default=0)
         now_s = max(self._now_s, scenario.tick_time(tick))

@@ -5,13 +5,16 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import Any
 
-from collector_testkit.history import History, Schedule
+from collector_testkit.history import History, Schedule, Step
 from collector_testkit.real.comparison import Confirmation
 from collector_testkit.reality import Reality, require_world, unasked
 from collector_testkit.runner import Runner
-from collector_testkit.scenario import Scenario
+from collector_testkit.scenario import Scenario, require_scenario
+from collector_testkit.values import instance, listed, require
 
 __all__ = ["relive", "replay"]
+
+_SCHEDULE = listed(instance(Step, "", ""), "a Schedule or its text", '"t0!7 t0"')
 
 
 def replay(
@@ -34,9 +37,11 @@ def relive(
     scenario: Scenario, schedule: Schedule | str, *, fs: Any = None, world: str = "simulated"
 ) -> tuple[History, Confirmation | None]:
     """The same, with what real processes said of it; `None`: they were not asked."""
+    require_scenario("replay", scenario)
     require_world(world)
     if isinstance(schedule, str):
         schedule = Schedule.parse(schedule)
+    require("replay(schedule=)", schedule, _SCHEDULE)
     runner = Runner(scenario, fs=fs)
     with ExitStack() as stack:
         asked = Reality(stack, runner, fs) if world == "real" else None

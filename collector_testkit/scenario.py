@@ -9,13 +9,28 @@ from datetime import datetime, timezone
 from pickle import UnpicklingError
 from typing import Any
 
+from collector_testkit.arguments import (
+    ANSWERS,
+    BROKER,
+    FEED,
+    FORMATS,
+    GUARANTEES,
+    LAWS,
+    LIMITS,
+    METHOD_ANSWERS,
+    METHODS,
+    ORDERS,
+    SCENARIO,
+)  # fmt: skip
 from collector_testkit.errors import UsageError
+from collector_testkit.values import instance, listed, require, require_fields, words
 
 __all__ = [
     "ANSWERS",
     "FORMATS",
     "GUARANTEES",
     "LAWS",
+    "ORDERS",
     "STATE_DIR",
     "Broker",
     "Feed",
@@ -23,27 +38,12 @@ __all__ = [
     "Scenario",
     "identity_of",
     "require_apart",
+    "require_scenario",
     "token",
 ]
 
 STATE_DIR = "/var/lib/collector"
 """A directory that is there, and in which each lifetime begins."""
-GUARANTEES = ("exactly-once", "effectively-once", "at-least-once", "at-most-once")
-FORMATS = ("json", "jsonl", "csv", "rss", "atom", "text")
-OPT_IN_LAWS = ("source-order",)
-LAWS = (
-    "no-duplicates", "nothing-lost", "state-loadable", "idle-silence", "no-leftovers", "bounded-state",
-    "resend-bound", "source-order",
-)  # fmt: skip
-ANSWERS = ("ack", "nack", "unroutable", "cut-before", "cut-after")
-METHOD_ANSWERS = ("ack", "cut-before", "cut-after", "refused")
-METHODS = (
-    "basic.qos", "channel.close", "channel.open", "confirm.select", "connection.close", "connection.open",
-    "connection.start", "connection.tune", "exchange.bind", "exchange.declare", "exchange.delete",
-    "exchange.unbind", "queue.bind", "queue.declare", "queue.delete", "queue.purge", "queue.unbind",
-)  # fmt: skip
-"""The methods of AMQP 0-9-1 that the simulated RabbitMQ answers, but for messages."""
-ORDERS = ("source", "oldest-first", "newest-first")
 Row = Any
 _KEYS = ("id", "guid", "link", "url")
 
@@ -79,33 +79,29 @@ class Feed:
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _one_of("Feed(format=)", self.format, FORMATS)
-        _one_of("Feed(paging=)", self.paging, ("query", "link"))
-        if not self.url.startswith(("http://", "https://")):
-            raise UsageError(
-                "a feed needs a full address",
-                value=self.url,
-                expected="a URL that begins with http:// or https://",
-                next_step="write the address the program fetches",
-            )
-        if self.page_size is not None and self.page_size < 1:
-            raise UsageError(
-                "a page holds at least one row",
-                value=self.page_size,
-                expected="page_size >= 1, or None for no pages",
-                next_step="leave page_size out if the feed has no pages",
-            )
+        require_fields(self, FEED)
 
     def rows(self, tick: int) -> Sequence[Row]:
         """What the source holds at `tick`."""
         return self.ticks[min(tick, len(self.ticks) - 1)] if self.ticks else ()
 
     def identity(self, row: Row) -> Hashable:
-        """The identity of `row`: a scalar as it is, anything else as canonical JSON text."""
-        if callable(self.key):
-            return identity_of(self.key(row))
-        if isinstance(self.key, str):
-            return identity_of(row[self.key])
+        """The identity of `row`: a scalar as it is, anything else as canonical JSON text.
+
+        Raises:
+            UsageError: `key=` finds none in it.
+        """
+        if self.key is not None:
+            try:
+                return identity_of(self.key(row) if callable(self.key) else row[self.key])
+            except Exception as error:
+                raise UsageError(
+                    f"Feed(key=) failed on a row: {type(error).__name__}: {error}",
+                    value=row,
+                    expected="an identity in each row"
+                    + ("" if callable(self.key) else f", under {self.key!r}"),
+                    next_step="mend the row or key=; without key= it is the first of id, guid, link, url, else the row",
+                ) from error
         if isinstance(row, Mapping):
             for name in _KEYS:
                 if row.get(name) is not None:
@@ -174,12 +170,13 @@ class Broker:
         return self.answers[min(tick, len(self.answers) - 1)] if self.answers else "ack"
 
     def __post_init__(self) -> None:
+        require_fields(self, BROKER)
         for answer in self.answers:
             for to, word in ({1: answer} if isinstance(answer, str) else answer).items():
                 if isinstance(to, str):
-                    _one_of("Broker(answers=)", to, METHODS)
-                words = METHOD_ANSWERS if to == "connection.start" else METHOD_ANSWERS[:-1]
-                _one_of("Broker(answers=)", word, ANSWERS if isinstance(to, int) else words)
+                    require("Broker(answers=)", to, words(*METHODS))
+                known = METHOD_ANSWERS if to == "connection.start" else METHOD_ANSWERS[:-1]
+                require("Broker(answers=)", word, words(*(ANSWERS if isinstance(to, int) else known)))
         if sum((self.pika, self.http is not None, self.call is not None)) > 1:
             raise UsageError(
                 "a broker has one way to publish",
@@ -187,15 +184,6 @@ class Broker:
                 expected="at most one of pika=, http= and call=",
                 next_step="keep the one whose messages are to be counted",
             )
-        if self.http is not None and len(self.http.split()) != 2:
-            raise UsageError(
-                "the HTTP publish cannot be read",
-                value=self.http,
-                expected='a method and an address, like "POST https://api.example/items*"',
-                next_step="write the method in front of the address",
-            )
-        if not callable(self.records):
-            _one_of("Broker(records=)", self.records, ("auto", "message", "json", "lines", "csv"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,6 +201,9 @@ class Limits:
     file_bytes_max: int = 16 * 2**20
     wall_seconds_max: float = 10.0
     audited_max: int = 8
+
+    def __post_init__(self) -> None:
+        require_fields(self, LIMITS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,31 +257,25 @@ class Scenario:
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
-        _one_of("guarantee", self.guarantee, GUARANTEES)
-        _one_of("order", self.order, ORDERS)
-        for law in self.laws:
-            _one_of("laws", law, OPT_IN_LAWS)
-        if self.ticks is not None and self.ticks < 1:
-            raise UsageError(
-                "a scenario needs at least one tick",
-                value=self.ticks,
-                expected="ticks >= 1, or None for as many as the feeds have",
-                next_step="leave ticks= out",
-            )
-        if self.tick_seconds <= 0:
-            raise UsageError(
-                "time must go on between two ticks",
-                value=self.tick_seconds,
-                expected="tick_seconds > 0",
-                next_step="write the scheduler's interval in seconds",
-            )
-        for path in self.files:
-            if not path.startswith("/"):
+        require_fields(
+            self,
+            {
+                **SCENARIO,
+                "feeds": listed(
+                    instance(Feed, "", ""), "a list of feeds", "[Feed(url, ticks=[[row], [row, row]])]"
+                ),
+                "broker": instance(Broker, "a Broker", 'Broker(http="POST https://api.example/items")'),
+                "limits": instance(Limits, "a Limits", "Limits(worlds_max=10_000)"),
+            },
+        )
+        urls = [feed.url for feed in self.feeds]
+        for url in urls:
+            if urls.count(url) > 1:
                 raise UsageError(
-                    "a file needs an absolute path",
-                    value=path,
-                    expected="a path that begins with /",
-                    next_step="write where the program looks for it",
+                    "two feeds have one address, and only one of them could answer",
+                    value=url,
+                    expected="an address of its own for each feed, a query included",
+                    next_step="leave one out, or put the rows of both into one",
                 )
 
     @property
@@ -358,6 +343,16 @@ def require_apart(scenario: Scenario) -> None:
                 )
 
 
+def require_scenario(caller: str, value: object) -> None:
+    """Refuse what is no scenario.
+
+    Raises:
+        UsageError: it is none.
+    """
+    kind = instance(Scenario, "a Scenario", "Scenario(program=Collector, feeds=[Feed(url, ticks=[[row]])])")
+    require(f"{caller}(scenario=)", value, kind)
+
+
 def identity_of(value: Any) -> Hashable:
     """A scalar as it is, anything else as canonical JSON text."""
     if value is None or isinstance(value, (str, int, float, bool)):
@@ -371,13 +366,3 @@ def identity_of(value: Any) -> Hashable:
 def token(identity: Hashable) -> str:
     """How a record is compared: 1 and "1" are the same record, since CSV knows no numbers."""
     return str(identity)
-
-
-def _one_of(what: str, value: object, known: Sequence[str]) -> None:
-    if value not in known:
-        raise UsageError(
-            f"{what} does not know this word",
-            value=value,
-            expected="one of " + ", ".join(known),
-            next_step="choose one of these",
-        )

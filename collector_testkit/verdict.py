@@ -18,7 +18,7 @@ from collector_testkit.judge import Judge, laws_of
 from collector_testkit.reality import Reality, require_world
 from collector_testkit.result import Result
 from collector_testkit.runner import Runner
-from collector_testkit.scenario import Scenario, require_apart
+from collector_testkit.scenario import Scenario, require_apart, require_scenario
 from collector_testkit.world.records import Records
 
 __all__ = ["check", "records_of"]
@@ -48,6 +48,7 @@ def check(
     Raises:
         UsageError: the scenario does not fit together.
     """
+    require_scenario("check", scenario)
     require_world(world)
     began = _Clock()
     runner = Runner(scenario, fs=fs)

@@ -188,8 +188,8 @@ def test_the_verdict_is_the_exit_status(command, text, status, told):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("scenario = bad(guarantee='twice')", "guarantee does not know this word"),
-        ("scenario = bad(laws=['none'])", "laws does not know this word"),
+        ("scenario = bad(guarantee='twice')", "Scenario(guarantee=) does not know this word"),
+        ("scenario = bad(laws=['none'])", "Scenario(laws=) does not know this word"),
         ("scenario = bad(feeds=[Feed('https://a.example/', format='yaml')])", "Feed(format=) does not know this word"),
         ("scenario = bad(program=42)", "there is no program to run"),
         ("scenario = bad(broker=Broker(records=lambda message: 42))", "Broker(records=) failed on a message"),
@@ -297,7 +297,7 @@ TOLD = [
     "the program published nothing that the kit could see",
     "the program used a forked process, which is not simulated",
     "there is no program to run: it cannot be called",
-    "guarantee does not know this word",
+    "Scenario(guarantee=) does not know this word",
     "Scenario has no such option",
     "the last run left no such file",
 ]

@@ -188,7 +188,7 @@ def test_words(verb: object) -> None:
     with pytest.raises(UsageError, match="does not know this kind") as refused:
         verb("publsh")
     assert refused.value.value == "publsh"
-    with pytest.raises(UsageError, match="counts from 1"):
+    with pytest.raises(UsageError, match="a whole number from 1"):
         verb("publish", 0)
 
 

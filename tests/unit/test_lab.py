@@ -148,12 +148,12 @@ def test_no_such_row(tell: Callable[[FeedBuilder], Any], happened: str, expected
 @pytest.mark.parametrize(
     ("tell", "value", "next_step"),
     [
-        (lambda lab: lab.feed("feed.example"), "feed.example", "address"),
+        (lambda lab: lab.feed("feed.example"), "feed.example", "url="),
         (lambda lab: lab.feed(URL, formt="csv"), "formt", "format="),
         (lambda lab: lab.feed(URL, ticks=[[1]]), "ticks=", "leave ticks= out"),
         (lambda lab: lab.broker(recrods="csv"), "recrods", "records="),
         (lambda lab: lab.check(Reader, garantee="at-least-once"), "garantee", "guarantee="),
-        (lambda lab: lab.run(Reader, guarantee="sometimes"), "sometimes", "choose"),
+        (lambda lab: lab.run(Reader, guarantee="sometimes"), "sometimes", "guarantee="),
         (lambda lab: lab.check(3), "3", "pass the collector's class"),
         (lambda lab: lab.replay(Reader, "t0!"), "t0!", "copy the schedule"),
         (lambda lab: lab.replay(Reader, "t0!99 t0"), "t0!99 t0", "copy the schedule"),
