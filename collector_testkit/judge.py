@@ -5,7 +5,7 @@ from __future__ import annotations
 from collector_testkit import laws
 from collector_testkit.blame import blame
 from collector_testkit.effects import Effect
-from collector_testkit.errors import HarnessError, NotMeasuredError, TestkitError
+from collector_testkit.errors import HarnessError, LimitError, NotMeasuredError, TestkitError
 from collector_testkit.explore import Exploration
 from collector_testkit.graph import Exit
 from collector_testkit.history import Schedule, Step
@@ -129,7 +129,7 @@ class Judge:
                 next_step="check that it writes through open(), os or pathlib",
             )
         if not self.found.closed:
-            return _Stopped(
+            return LimitError(
                 "the exploration stopped before it was closed: what was explored holds, the rest is not known",
                 value="; ".join(self.found.skipped) or f"{self.found.worlds} worlds",
                 expected="closure: no new world appears",
@@ -235,10 +235,6 @@ def _not_confirmed(law: str, schedule: Schedule) -> HarnessError:
         expected="the same history as in the exploration",
         next_step="pass isolate=True (--isolate); if it stays, please report it with the scenario",
     )
-
-
-class _Stopped(TestkitError):
-    verdict = "stopped-at-cap"
 
 
 def _some_identities(scenario: Scenario) -> str:

@@ -20,13 +20,12 @@ from collector_testkit import (
     Limits,
     Result,
     Scenario,
-    TestkitError,
     UsageError,
     after,
     before,
     during,
 )
-from collector_testkit.errors import NotMeasuredError, ProgramError
+from collector_testkit.errors import LimitError, NotMeasuredError, ProgramError
 from collector_testkit.feeds import FeedBuilder
 
 URL = "https://feed.example/items.json"
@@ -359,7 +358,7 @@ def test_check_that_promises_nothing() -> None:
     results: list[Result] = []
     lab = CollectorLab(on_result=results.append, limits=Limits(crashes_max=0))
     lab.feed(URL).add({"id": 1})
-    with pytest.raises(TestkitError, match="stopped before it was closed"):
+    with pytest.raises(LimitError, match="stopped before it was closed"):
         lab.check(Reader, guarantee="at-least-once")
     assert [result.verdict for result in results] == ["stopped-at-cap"]
 
