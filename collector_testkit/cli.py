@@ -8,12 +8,14 @@ import os
 import shlex
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from collector_testkit import wiring
+from collector_testkit import console, wiring
 from collector_testkit.errors import TestkitError, UsageError
 from collector_testkit.scenario import Scenario
 
@@ -32,30 +34,61 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status is 0 holds, 1 broken, 2 usage error, 3 nothing is promised."""
     if arguments is None:
         _pin_hashes()
-    options = _parser().parse_args(arguments)
+    with console.encodable():
+        try:
+            return _status(arguments)
+        except console.UnreadError as unread:
+            console.silence(sys.stdout)
+            if unread.gone:
+                return UNREAD
+            _tell(f"standard output cannot be written: {unread}; nothing is promised")
+            return UNKNOWN
+        except Exception as error:
+            console.complain(traceback.format_exc().rstrip())
+            _tell(
+                f"an error of collector-testkit itself, {type(error).__name__}; nothing is promised."
+                " Please report it, with the lines above and the scenario"
+            )
+            return UNKNOWN
+
+
+def _status(arguments: Sequence[str] | None) -> int:
+    """The exit status of a run whose output can be written."""
+    console.flush()
+    options = _options(arguments)
     try:
         status: int = options.run(options)
-        sys.stdout.flush()
+        console.flush()
     except ModuleNotFoundError as missing:  # of the engine: what a scenario's file misses is told by load()
-        print(f"collector-testkit: {wiring.missing_line(missing)}", file=sys.stderr)
+        _tell(wiring.missing_line(missing))
         return USAGE
     except TestkitError as error:
-        print(f"collector-testkit: {error}", file=sys.stderr)
+        _tell(error)
         return USAGE if error.verdict is None else UNKNOWN
     except KeyboardInterrupt:
-        print("collector-testkit: interrupted; nothing is promised", file=sys.stderr)
+        _tell("interrupted; nothing is promised")
         return INTERRUPTED
-    except BrokenPipeError:  # nobody reads on, as of `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return UNREAD
     return status
+
+
+def _tell(text: object) -> None:
+    console.complain(f"collector-testkit: {text}")
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    try:
+        with redirect_stdout(StringIO()) as helped:  # argparse would not say that it cannot be written
+            return _parser().parse_args(arguments)
+    except SystemExit:
+        if helped.getvalue():
+            console.say(helped.getvalue().rstrip())
+        raise
 
 
 def _pin_hashes() -> None:
     """Start again with the order of sets pinned, so that a schedule means the same in every process."""
     if os.environ.get("PYTHONHASHSEED") != "0":
         os.environ["PYTHONHASHSEED"] = "0"
-        sys.stdout.flush()
         os.execv(sys.executable, [sys.executable, "-m", "collector_testkit", *sys.argv[1:]])
 
 
@@ -124,12 +157,12 @@ def _check(options: argparse.Namespace) -> int:
     def replay(schedule: str) -> str:
         return shlex.join(["collector-testkit", "replay", options.scenario, schedule])
 
-    print(report.as_text(result, verdict.records_of(scenario), replay=replay))
+    console.say(report.as_text(result, verdict.records_of(scenario), replay=replay))
     if options.json is not None:
         wiring.write_json(options.json, result)
-        print(f"report    {options.json}")
+        console.say(f"report    {options.json}")
     if options.repro is not None:
-        wiring.write_repro(options.repro, result)
+        wiring.write_repro(options.repro, result, console.say)
     return {"holds": HOLDS, "broken": BROKEN}.get(result.verdict, UNKNOWN)
 
 
@@ -138,9 +171,9 @@ def _replay(options: argparse.Namespace) -> int:
 
     scenario = load(options.scenario)
     history, said = replays.relive(scenario, options.schedule, world=options.world)
-    print(report.timeline(history, verdict.records_of(scenario)))
+    console.say(report.timeline(history, verdict.records_of(scenario)))
     if said is not None:
-        print(f"for real  {said}")
+        console.say(f"for real  {said}")
     return HOLDS
 
 
@@ -210,7 +243,7 @@ def _cannot_import(path: str, why: str) -> UsageError:
 @contextmanager
 def _progress() -> Iterator[Callable[[Progress], None]]:
     """A progress line on the terminal, once a check takes longer than two seconds."""
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():
         yield lambda _: None
         return
     shown = _Bar(sys.stderr)

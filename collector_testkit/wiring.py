@@ -77,8 +77,8 @@ def json_writer(directory: Path | None, test: str) -> Callable[[Any], None]:
     return write
 
 
-def write_repro(directory: Path, result: Any) -> None:
-    """Write a script and a draft for each counterexample, and print a line for each.
+def write_repro(directory: Path, result: Any, say: Callable[[str], None] = print) -> None:
+    """Write a script and a draft for each counterexample, and `say` a line for each.
 
     Raises:
         UsageError: nothing can be written there.
@@ -86,9 +86,9 @@ def write_repro(directory: Path, result: Any) -> None:
     from collector_testkit import repro, verdict  # not above: they load the engine
 
     for written in repro.write(result, directory, verdict.records_of(result.scenario)):
-        print(f"repro     {written}")
+        say(f"repro     {written}")
     if not result.violations:
-        print("repro     nothing to write: there is no counterexample")
+        say("repro     nothing to write: there is no counterexample")
 
 
 def repro_writer(directory: Path | None, test: str) -> Callable[[Any], None]:

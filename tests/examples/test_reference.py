@@ -293,7 +293,7 @@ def test_command_options(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_exit_statuses() -> None:
     """Each exit status has a row."""
-    statuses = {cli.HOLDS, cli.BROKEN, cli.USAGE, cli.UNKNOWN, cli.INTERRUPTED}
+    statuses = {cli.HOLDS, cli.BROKEN, cli.USAGE, cli.UNKNOWN, cli.INTERRUPTED, cli.UNREAD}
     assert {int(name) for name in named("Command line", 2)} == statuses
 
 
