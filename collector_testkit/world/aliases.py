@@ -13,7 +13,7 @@ from pyfakefs import fake_os
 from pyfakefs.fake_filesystem import FakeFilesystem
 from pyfakefs.fake_open import FakeFileOpen
 
-from collector_testkit.world.files import RawFile
+from collector_testkit.world.objects import RawFile
 from collector_testkit.world.patches import Patches
 
 __all__ = ["DATABASES", "keep_databases_in_files", "lead_to"]

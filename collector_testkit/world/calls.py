@@ -114,7 +114,7 @@ class Calls:
                 own = vars(fake_os.FakeOsModule).get(name)
                 patches.put(fake_os.FakeOsModule, name, self._call(name, own))
         fs = self._files.fs
-        for name, do in (("closerange", _close_range), ("lchown", _give_link), ("fchdir", _enter)):
+        for name, do in _BY_PATH.items():
             patches.put(fake_os.FakeOsModule, name, _on(fs, name, do))
 
     def _call(self, name: str, original: Any) -> Any:
@@ -137,11 +137,11 @@ class Calls:
 
 
 def _on(fs: FakeFilesystem, name: str, do: Callable[..., None]) -> Any:
-    def call(os_module: Any, *args: Any) -> None:
+    def call(os_module: Any, *args: Any, **kwargs: Any) -> None:
         if os_module.filesystem is fs:
-            do(os_module, *args)
+            do(os_module, *args, **kwargs)
         else:
-            getattr(os_module.os_module, name)(*args)
+            getattr(os_module.os_module, name)(*args, **kwargs)
 
     return call
 
@@ -158,6 +158,36 @@ def _close_range(os_module: Any, low: int, high: int) -> None:
     for number in range(max(low, _STREAMS + 1), min(high, len(os_module.filesystem.open_files))):
         with suppress(OSError):
             os_module.close(number)
+
+
+def _make_directories(os_module: Any, name: Any, mode: int = 0o777, exist_ok: bool = False) -> None:
+    """What `os.makedirs` does; pyfakefs makes each directory with one mode and then sets another.
+
+    Source: `os.makedirs` (Lib/os.py).
+    """
+    path = os_module.path
+    head, tail = path.split(name)
+    if not tail:
+        head, tail = path.split(head)
+    if head and tail and not path.exists(head):
+        with suppress(FileExistsError):
+            _make_directories(os_module, head, 0o777, exist_ok)
+        if os.fsdecode(tail) == ".":
+            return
+    try:
+        os_module.mkdir(name, mode)
+    except OSError:
+        if not exist_ok or not path.isdir(name):
+            raise
+
+
+_BY_PATH: dict[str, Callable[..., None]] = {
+    "closerange": _close_range,
+    "fchdir": _enter,
+    "lchown": _give_link,
+    "makedirs": _make_directories,
+}
+"""Those that pyfakefs lacks, or does otherwise."""
 
 
 def _size_of(parts: Any) -> int:

@@ -14,7 +14,7 @@ from pyfakefs.fake_filesystem import FakeFilesystem
 from pyfakefs.fake_filesystem_shutil import FakeShutilModule
 from pyfakefs.helpers import make_string_path
 
-from collector_testkit.world import lookup
+from collector_testkit.world import lookup, objects
 from collector_testkit.world.disk import FakeDisk
 from collector_testkit.world.patches import Patches
 
@@ -59,7 +59,6 @@ class Hooks:
             (fake_scandir.ScanDirIter, "__init__", self._scanning),
             (fake_open.FakeFileOpen, "call", self._open),
             (fake_os.FakeOsModule, "open", self._os_open),
-            (fake_os.FakeOsModule, "makedirs", self._makedirs),
             (fake_pathlib.FakePath, "touch", self._touch_path),
             (fake_os.FakeOsModule, "truncate", self._truncate),
             (fake_os.FakeOsModule, "fsync", self._sync),
@@ -179,17 +178,6 @@ class Hooks:
 
         return create
 
-    def _makedirs(self, original: Any) -> Any:
-        disk = self._disk
-
-        def makedirs(os_module: Any, name: Any, mode: int = 0o777, exist_ok: bool = False) -> None:
-            if disk.mine(os_module.filesystem):
-                _make_directories(os_module, name, mode, exist_ok)
-            else:
-                original(os_module, name, mode, exist_ok)
-
-        return makedirs
-
     def _touch_path(self, original: Any) -> Any:
         disk = self._disk
 
@@ -231,7 +219,7 @@ class Hooks:
                 lookup.open_(disk.fs, file_, flags)
                 letters = "".join(letter for letter in mode if letter in "rwax+")
                 number = self._opening(lambda: original(this, file_, letters + "b").filedes, file_, flags)
-            return disk.files.object(number, file_, mode, *given)
+            return objects.open_over(disk.files, number, file_, mode, *given)
 
         return call
 
@@ -348,27 +336,6 @@ class Hooks:
             return touch
 
         return make
-
-
-def _make_directories(os_module: Any, name: Any, mode: int, exist_ok: bool) -> None:
-    """What `os.makedirs` does; pyfakefs makes each directory with one mode and then sets another.
-
-    Source: `os.makedirs` (Lib/os.py).
-    """
-    path = os_module.path
-    head, tail = path.split(name)
-    if not tail:
-        head, tail = path.split(head)
-    if head and tail and not path.exists(head):
-        with suppress(FileExistsError):
-            _make_directories(os_module, head, 0o777, exist_ok)
-        if os.fsdecode(tail) == ".":
-            return
-    try:
-        os_module.mkdir(name, mode)
-    except OSError:
-        if not exist_ok or not path.isdir(name):
-            raise
 
 
 def _is_plain(disk: FakeDisk, file: Any) -> bool:
