@@ -269,7 +269,7 @@ def _alarm(world: World) -> Iterator[None]:
     began_s = _elapsed()
 
     def ring(number: int, frame: Any) -> None:
-        sites = map(world.ledger.site, (frame, *threads.running(world.threads).values()))
+        sites = map(world.ledger.site, (frame, *threads.frames(world.threads)))
         world.ledger.stop(f"{limit_s:g} seconds of real time", next(filter(None, sites), None))
 
     handler = _set_handler(signal.SIGALRM, ring)

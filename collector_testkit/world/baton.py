@@ -133,8 +133,8 @@ class Baton:
     def _picture(self) -> tuple[set[int], dict[int, object]] | None:
         """Who is in a `step`, and what all others do, nothing if they wait for a time or a thread; `None`: one runs."""
         steps = set(self._steps)
-        frames = threads.running(self._strangers)
-        pulses = threads.pulses({ident: frame for ident, frame in frames.items() if ident not in steps})
+        places = threads.places(self._strangers)
+        pulses = threads.pulses({ident: place for ident, place in places.items() if ident not in steps})
         if pulses is None or any(notified() for _, notified in list(self._waits.values())):
             return None
         # One that waits looks at the clock now and then.
@@ -176,11 +176,11 @@ class Baton:
             and all(then_s <= until_s and not notified() for until_s, notified in waits)
         )
 
-    def places(self) -> dict[int, object]:
+    def places(self) -> dict[int, threads.Place]:
         """Where each thread of the program stands that does not wait for a time."""
-        frames = threads.frames(self._strangers).items()
-        return {ident: (id(frame), frame.f_lasti) for ident, frame in frames if ident not in self._waits}
+        places = threads.places(self._strangers).items()
+        return {ident: place for ident, place in places if ident not in self._waits}
 
-    def stand(self, before: dict[int, object]) -> bool:
+    def stand(self, before: dict[int, threads.Place]) -> bool:
         """Whether all other threads are where they were, and not because the machine is busy elsewhere."""
         return before == self.places() and not threads.runnable(before)

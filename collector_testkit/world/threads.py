@@ -19,11 +19,13 @@ from collector_testkit.world.patches import Patches
 
 __all__ = [
     "Known",
+    "Place",
     "end",
     "frames",
     "idents",
     "join",
     "known",
+    "places",
     "pulses",
     "release_pools",
     "runnable",
@@ -43,6 +45,10 @@ _sleep, _elapsed, _clock = time.sleep, time.perf_counter, time.clock_gettime
 _Unstarted = threading._DummyThread
 
 
+Place = tuple[int, int]
+"""A frame's number and the instruction in it."""
+
+
 class Known(NamedTuple):
     """Threads that are none of the program's; `foreign` are the idents of those that `threading` does not know."""
 
@@ -56,16 +62,24 @@ def known() -> Known:
     return Known(threads, frozenset(sys._current_frames()) - {thread.ident for thread in threads})
 
 
-def running(known: Known) -> dict[int, FrameType]:
-    """The frame of each thread of the program but the current one, by ident."""
-    me = threading.get_ident()
-    return {ident: frame for ident, frame in frames(known).items() if ident != me}
+def running(known: Known) -> set[int]:
+    """The idents of the program's threads but the current one."""
+    return places(known).keys() - {threading.get_ident()}
 
 
-def frames(known: Known) -> dict[int, FrameType]:
-    """The frame of each thread of the program, by ident."""
+def frames(known: Known) -> list[FrameType]:
+    """The frames of the program's threads but the current one."""
+    others = running(known)
+    return [frame for ident, frame in sys._current_frames().items() if ident in others]
+
+
+def places(known: Known) -> dict[int, Place]:
+    """Where each thread of the program stands, by ident.
+
+    Without its frame: whoever holds that keeps what is in it alive, open files too.
+    """
     apart = idents(known)
-    return {ident: frame for ident, frame in sys._current_frames().items() if ident not in apart}
+    return {i: (id(frame), frame.f_lasti) for i, frame in sys._current_frames().items() if i not in apart}
 
 
 def idents(known: Known) -> set[int | None]:
@@ -94,13 +108,13 @@ def runnable(idents: Iterable[int]) -> bool:
     return None in natives or any(_is_running(_status(natives[i])) for i in idents if i in natives)
 
 
-def pulses(frames: Mapping[int, FrameType]) -> dict[int, object] | None:
+def pulses(places: Mapping[int, Place]) -> dict[int, object] | None:
     """What stays the same as long as a thread does nothing, by ident; `None`: one, or one just started, is running."""
     natives = {thread.ident: thread.native_id for thread in threading.enumerate()}
-    told = {ident: _status(natives.get(ident)) for ident in frames}
+    told = {ident: _status(natives.get(ident)) for ident in places}
     if None in natives or any(map(_is_running, told.values())):
         return None
-    return {ident: (id(frame), frame.f_lasti, told[ident]) for ident, frame in frames.items()}
+    return {ident: (place, told[ident]) for ident, place in places.items()}
 
 
 def _is_running(status: bytes) -> bool:
@@ -160,7 +174,7 @@ def end(known: Known) -> tuple[Known, threading.Thread | None]:
         # Only where it is seen at once: CPython 3.11 does not clear the flag for a thread that waits.
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(SystemExit))
     if busy:
-        _wait(lambda: not running(known).keys() & busy, _LONG_PATIENCE_S)
+        _wait(lambda: not running(known) & set(busy), _LONG_PATIENCE_S)
     alive = [thread for thread in threading.enumerate() if thread.ident in running(known)]
     more = known._replace(threads=known.threads | set(alive))
     return more, next((thread for thread in alive if thread.ident in busy), None)
