@@ -1,5 +1,6 @@
 """What the machine has where the simulated disk has nothing, real processes do not find either."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -121,6 +122,14 @@ def test_something_else_is_there(place, what):
     assert expected == AS_SIMULATED
 
 
+def killed_everywhere(scenario):
+    """What real processes say of every kill in the first lifetime."""
+    runner = Runner(scenario)
+    with Confirmer(scenario, runner.program, runner.is_program) as confirmer, runner:
+        clean = runner.replay(Schedule.parse("t0"))
+        return confirmer.conform(list(zip(runner.starts(clean), clean.lifetimes, strict=True)))
+
+
 def replace_a_directory():
     """Make a directory, rename it, make another, remove both, make a file."""
     directory = os.environ["PLACE"]
@@ -136,13 +145,26 @@ def replace_a_directory():
 
 def test_a_directory_that_is_replaced(place):
     """In the place of a hidden directory one can be made, renamed and removed, with a kill at each step."""
-    scenario = Scenario(program=replace_a_directory, env={"PLACE": f"{place}/app"})
-    runner = Runner(scenario)
-    with Confirmer(scenario, runner.program, runner.is_program) as confirmer, runner:
-        clean = runner.replay(Schedule.parse("t0"))
-        said = confirmer.conform(list(zip(runner.starts(clean), clean.lifetimes, strict=True)))
+    said = killed_everywhere(Scenario(program=replace_a_directory, env={"PLACE": f"{place}/app"}))
     assert (said.outcome, said.details) == ("confirmed", ())
     assert said.kills > 10
+
+
+def leave_a_mark():
+    """Try to write where the simulated disk has no directory, and go on."""
+    Path("/var/lib/collector/state").write_text("x")
+    with contextlib.suppress(OSError):
+        Path(os.environ["PLACE"], "mark").write_text("x")
+
+
+def test_nothing_of_the_machine_is_changed(tmp_path, monkeypatch):
+    """What the simulated program fails to write because there is no directory, it fails to write for real."""
+    place = Path(tempfile.mkdtemp(prefix="collector-testkit-test-", dir="/dev/shm"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    said = killed_everywhere(Scenario(program=leave_a_mark, env={"PLACE": str(place)}))
+    left = list(place.iterdir())
+    shutil.rmtree(place)
+    assert (said.outcome, said.details, left) == ("confirmed", (), [])
 
 
 # -- what cannot be hidden ------------------------------------------------------------------------------------
