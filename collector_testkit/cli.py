@@ -11,6 +11,8 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
+from functools import partial
+from importlib import metadata
 from io import StringIO
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -97,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="collector-testkit",
         description="Prove that no crash makes a stateful collector publish twice or lose a record.",
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {_version()}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     checking = commands.add_parser(
         "check",
@@ -105,7 +108,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     checking.add_argument("scenario", metavar="FILE:NAME", help="a Python file and the name of its Scenario")
     checking.add_argument("--max-crashes", metavar="N", type=_count, help="schedules of at most N crashes")
-    checking.add_argument("--json", metavar="FILE", type=Path, help="write the report there as JSON")
+    checking.add_argument(
+        "--json", metavar="FILE", help="write the report there as JSON; -: to standard output"
+    )
     checking.add_argument(
         "--repro",
         metavar="DIRECTORY",
@@ -136,6 +141,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _version() -> str:
+    try:
+        return metadata.version("collector-testkit")
+    except metadata.PackageNotFoundError:
+        return "(not installed)"
+
+
 def _count(text: str) -> int:
     try:
         return wiring.count(text)
@@ -147,6 +159,10 @@ def _check(options: argparse.Namespace) -> int:
     # The engine is loaded here: help, and a library that is missing, are told without it.
     from collector_testkit import report, verdict
 
+    if options.json not in (None, "-"):
+        wiring.require_file(Path(options.json))
+    if options.repro is not None:
+        wiring.require_directory(options.repro)
     scenario = load(options.scenario)
     scenario = wiring.adjuster(crashes_max=options.max_crashes, isolate=options.isolate)(scenario)
     with _progress() as progress:
@@ -157,13 +173,37 @@ def _check(options: argparse.Namespace) -> int:
     def replay(schedule: str) -> str:
         return shlex.join(["collector-testkit", "replay", options.scenario, schedule])
 
-    console.say(report.as_text(result, verdict.records_of(scenario), replay=replay))
-    if options.json is not None:
-        wiring.write_json(options.json, result)
-        console.say(f"report    {options.json}")
-    if options.repro is not None:
-        wiring.write_repro(options.repro, result, console.say)
+    _hand_over(result, report.as_text(result, verdict.records_of(scenario), replay=replay), options)
     return {"holds": HOLDS, "broken": BROKEN}.get(result.verdict, UNKNOWN)
+
+
+def _hand_over(result: Result, text: str, options: argparse.Namespace) -> None:
+    """Print the report and write the files that are asked for; what fails is told at the end, and hides no other."""
+    say = console.complain if options.json == "-" else console.say
+
+    def write_json() -> None:
+        if options.json == "-":
+            console.say(wiring.json_text(result))
+        elif options.json is not None:
+            wiring.write_json(Path(options.json), result)
+            say(f"report    {options.json}")
+
+    def write_repro() -> None:
+        if options.repro is not None:
+            wiring.write_repro(options.repro, result, say)
+
+    failed: list[Exception] = []
+    for step in (partial(say, text), write_json, write_repro):
+        try:
+            step()
+        except (UsageError, console.UnreadError) as error:
+            failed.append(error)
+    for problem in failed:
+        if isinstance(problem, UsageError):
+            _tell(problem)
+    for problem in failed:
+        if isinstance(problem, console.UnreadError):
+            raise problem
 
 
 def _replay(options: argparse.Namespace) -> int:

@@ -48,6 +48,11 @@ class TestkitError(Exception):
             f"  next step: {self.next_step}"
         )
 
+    def and_also(self, other: TestkitError) -> TestkitError:
+        """The same error, that tells of another one besides."""
+        besides = f"{self.next_step}; besides, {other.happened}: {other.value}"
+        return _rebuild(type(self), self.happened, self.value, self.expected, besides)
+
     def __reduce__(self) -> tuple[object, ...]:
         return (_rebuild, (type(self), self.happened, self.value, self.expected, self.next_step))
 

@@ -203,15 +203,25 @@ class CollectorLab:
         with self._given.kept():
             result = check(scenario, fs=self._given.fs, confirm=self._confirm)
         with self._given.paused():
-            self._on_result(result)
+            unwritten = self._handed_on(result)
             text = as_text(
                 result, records_of(scenario), replay=lambda told: self._replay_command(prefix + told)
             )
         if result.violations:
-            raise LawBroken(text, result)
+            raise LawBroken(text if unwritten is None else f"{text}\n\n{unwritten}", result)
         if result.problem is not None:
-            raise result.problem
+            raise result.problem if unwritten is None else result.problem.and_also(unwritten)
+        if unwritten is not None:
+            raise unwritten
         return result
+
+    def _handed_on(self, result: Result) -> UsageError | None:
+        """Hand on the result; a report that could not be written must not hide what it says."""
+        try:
+            self._on_result(result)
+        except UsageError as unwritten:
+            return unwritten
+        return None
 
     @_plain
     def replay(self, program: Any, schedule: str | Schedule, **options: Any) -> str:

@@ -45,6 +45,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """See, before any test, that reports can be written where they are asked for."""
+    for option in ("--collector-json", "--collector-repro"):
+        if config.getoption(option):
+            from collector_testkit import errors, wiring
+
+            try:
+                wiring.require_directory(config.invocation_params.dir / config.getoption(option))
+            except errors.UsageError as error:
+                raise pytest.UsageError(f"{option}: {error}") from None
+
+
 @pytest.fixture
 def collector_lab(request: pytest.FixtureRequest) -> CollectorLab:
     """A source, a broker and a disk for one collector; builds on the `fs` fixture if the test uses it."""

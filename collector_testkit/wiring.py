@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
@@ -14,7 +17,10 @@ from collector_testkit.errors import UsageError, missing_extra
 from collector_testkit.report import as_json
 from collector_testkit.scenario import Scenario
 
-__all__ = ["adjuster", "count", "json_writer", "missing_line", "repro_writer", "write_json", "write_repro"]
+__all__ = [
+    "adjuster", "count", "json_text", "json_writer", "missing_line", "repro_writer", "require_directory",
+    "require_file", "write_json", "write_repro",
+]  # fmt: skip
 
 _NAME_MAX = 120  # characters; file systems stop at 255 bytes
 
@@ -41,16 +47,45 @@ def adjuster(*, crashes_max: int | None, isolate: bool) -> Callable[[Scenario], 
     return adjust
 
 
-def write_json(path: Path, result: Any) -> None:
-    """Write a report, making its directory.
+def require_file(path: Path) -> None:
+    """See, before a check, that a report can be written to `path`.
 
     Raises:
-        UsageError: it cannot be written there.
+        UsageError: it cannot.
     """
-    text = json.dumps(as_json(result), indent=2, ensure_ascii=False, default=str) + "\n"
+    with _writing(path):
+        if path.is_dir():
+            raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not path.exists():
+            _try(path.parent)
+        elif path.is_file():
+            path.open("ab").close()
+        elif not os.access(path, os.W_OK):  # a pipe, which its reader must not see end
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def require_directory(path: Path) -> None:
+    """See, before a check, that reports can be written into the directory `path`, which need not be there.
+
+    Raises:
+        UsageError: they cannot.
+    """
+    with _writing(path):
+        _try(path)
+
+
+def _try(directory: Path) -> None:
+    while not directory.exists():
+        directory = directory.parent
+    tried = directory / f".collector-testkit-{os.getpid()}"
+    tried.touch()
+    tried.unlink()
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, "utf-8", "backslashreplace")  # for JSON, that is an escape again
+        yield
     except OSError as error:
         raise UsageError(
             "the report cannot be written",
@@ -58,6 +93,23 @@ def write_json(path: Path, result: Any) -> None:
             expected="a file in a directory that can be written",
             next_step="choose another place",
         ) from error
+
+
+def json_text(result: Any) -> str:
+    """A report as JSON."""
+    return json.dumps(as_json(result), indent=2, ensure_ascii=False, default=str)
+
+
+def write_json(path: Path, result: Any) -> None:
+    """Write a report, making its directory.
+
+    Raises:
+        UsageError: it cannot be written there.
+    """
+    with _writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # For JSON, a character that cannot be encoded is an escape again.
+        path.write_text(json_text(result) + "\n", "utf-8", "backslashreplace")
 
 
 def json_writer(directory: Path | None, test: str) -> Callable[[Any], None]:

@@ -288,3 +288,12 @@ def test_mistakes(run: Run, project: pytest.Pytester) -> None:
     text = shown(result)
     assert text.count("  next step: ") == 7
     assert "LawBroken: published twice: 1" in text
+
+
+@pytest.mark.parametrize("option", ["--collector-json", "--collector-repro"])
+def test_a_place_for_reports_is_tried_before_any_test(run: Run, option: str) -> None:
+    """A directory that cannot be made ends pytest with a usage error, before a test is run."""
+    refused = run("test_reader.py", option, "collector.py/reports")
+    assert refused.ret == pytest.ExitCode.USAGE_ERROR
+    refused.stderr.fnmatch_lines(["*the report cannot be written", "*collector.py/reports: Not a directory"])
+    assert "Traceback" not in str(refused.stderr)

@@ -3,6 +3,8 @@
 import collections
 import datetime
 import fractions
+import os
+import sys
 
 import pytest
 
@@ -189,7 +191,8 @@ def test_a_long_value_is_cut():
 def test_the_command_line_ends_with_a_usage_error(tmp_path, monkeypatch, capsys, text):
     """On the command line, too, it is a usage error and no traceback."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.path", [])
+    monkeypatch.setattr("sys.path", sys.path[:])
+    monkeypatch.delitem(sys.modules, "wrong_values", raising=False)
     (tmp_path / "wrong_values.py").write_text(
         "from collector_testkit import Feed, Scenario\n"
         f"FEED = Feed({URL!r})\nscenario = Scenario(program=print, {text})"
@@ -258,9 +261,6 @@ def test_a_feed_of_any_rows_is_taken():
 
 def test_arguments_reach_the_program():
     """What is taken is what the program gets."""
-    import os
-    import sys
-
     seen = []
     program = collector(finish=lambda self: seen.append((sys.argv[1:], os.environ["PORT"])))
     check(program, argv=(word for word in ["--once"]), env={"PORT": "8080"})
