@@ -89,6 +89,13 @@ class Judge:
                 next_step="compare the address with the one the program fetches: collector_lab.run(program) and"
                 " collector_lab.timeline() show its requests",
             )
+        if not self.found.publishes and self.scenario.is_empty:
+            raise NotMeasuredError(
+                "a feed holds no row at any tick, so there is nothing to publish",
+                value=self.scenario.feeds[0].url,
+                expected="rows at some tick",
+                next_step="tell what the source holds: Feed(url, ticks=[[{...}], ...]), or feed.add({...}) in a test",
+            )
         if not self.found.publishes:
             raise NotMeasuredError(
                 "the program published nothing that the kit could see",

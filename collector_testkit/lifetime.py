@@ -293,11 +293,19 @@ def _endless(program: Program, why: str, effects: int, site: str | None) -> Limi
             expected="a file within Limits(file_bytes_max=...), in bytes",
             next_step="check with a smaller feed, or raise the limit",
         )
+    at = f"it was at {site or 'an unknown line'}"
+    if why.endswith(" effects"):
+        return LimitError(
+            "one run of the program has too many effects",
+            value=f"{program.name} after {why}; {at}",
+            expected="a run within Limits(effects_max=...), that ends: a scheduler starts it again",
+            next_step="check with a smaller feed, or one cycle of its loop, or raise Limits(effects_max=)",
+        )
     return LimitError(
-        "one run of the program did not end within its step budget",
-        value=f"{program.name} after {why}, {effects:,} effects; it was at {site or 'an unknown line'}",
-        expected="a program that ends: a scheduler starts it again",
-        next_step="let the scenario run one cycle of its loop, or raise Limits(effects_max=, wall_seconds_max=)",
+        "one run of the program does not end",
+        value=f"{program.name} after {why} and {effects:,} effects; {at}",
+        expected="a run within Limits(wall_seconds_max=...), that ends: a scheduler starts it again",
+        next_step="let the scenario run one cycle of its loop, or raise Limits(wall_seconds_max=)",
     )
 
 

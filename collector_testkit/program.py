@@ -39,24 +39,32 @@ def load(scenario: Scenario) -> Program:
         UsageError: it is neither a class with `run_collection` or `run`, nor a callable, nor an entry.
     """
     given = scenario.program
-    if inspect.iscoroutinefunction(given):
-        raise _no_program(given, "it is a coroutine function, which does nothing when it is called")
+    _refuse_idle(given, given, "it")
     if isinstance(given, str):
         _, _, target = locate(given)
+        _refuse_idle(given, target, "it")
         # A console entry is called whatever it is: a class does its work when it is made.
         return Program(given, target, _roots(target))
     if isinstance(given, type):
         verb = next((name for name in ("run_collection", "run") if hasattr(given, name)), None)
         if verb is None:
             raise _no_program(given, "the class has neither run_collection() nor run()")
-        if inspect.iscoroutinefunction(getattr(given, verb)):
-            raise _no_program(
-                given, f"{verb}() is a coroutine function, which does nothing when it is called"
-            )
+        _refuse_idle(given, getattr(given, verb), f"{verb}()")
         return Program(given.__name__, _collector(given, verb, scenario), _roots(given))
     if callable(given):
         return Program(getattr(given, "__qualname__", repr(given)), given, _roots(given))
     raise _no_program(given, "it cannot be called")
+
+
+def _refuse_idle(given: object, called: object, name: str) -> None:
+    """Refuse a function that only makes something which would have to be run."""
+    if inspect.iscoroutinefunction(called):
+        kind = "coroutine"
+    elif inspect.isgeneratorfunction(called) or inspect.isasyncgenfunction(called):
+        kind = "generator"
+    else:
+        return
+    raise _no_program(given, f"{name} is a {kind} function, which does nothing when it is called")
 
 
 def _collector(cls: type, verb: str, scenario: Scenario) -> Callable[[], None]:

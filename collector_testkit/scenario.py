@@ -290,6 +290,12 @@ class Scenario:
             return self.ticks - 1
         return max((len(feed.ticks) for feed in self.feeds), default=1) - 1
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether it has feeds and no row in any: one with `respond=` may hold any."""
+        rows = (feed.respond or feed.rows(tick) for feed in self.feeds for tick in range(self.last_tick + 1))
+        return bool(self.feeds) and not any(callable(held) or len(held) for held in rows)
+
     def tick_time(self, tick: int) -> float:
         """Seconds since the epoch at which the scheduler starts the program at `tick`."""
         start = self.start if self.start.tzinfo else self.start.replace(tzinfo=timezone.utc)

@@ -13,7 +13,8 @@ from stateful_mixin import BaseCollector, StatefulCollectorMixin
 from .programs import ROWS, STATE, URL, check, collector, complete, refusal
 
 QUICK = kit.Limits(wall_seconds_max=0.15, effects_max=200)
-ENDLESS = "one run of the program did not end within its step budget"
+ENDLESS = "one run of the program does not end"
+TOO_MANY = "one run of the program has too many effects"
 
 
 # -- programs that never end --------------------------------------------------------------------------------
@@ -115,9 +116,10 @@ ENDLESS_ENDS = [
 
 @pytest.mark.parametrize("end", ENDLESS_ENDS, ids=lambda end: end.__name__)
 def test_a_program_that_never_ends_is_ended(end):
-    """A program that never ends, whatever it catches, is ended at its step budget, and the line is named."""
+    """A program that never ends, whatever it catches, is ended at its limits, and the line is named."""
     error = refusal(collector(finish=end), "stopped-at-cap", limits=QUICK)
-    assert error.happened == ENDLESS
+    assert error.happened in (ENDLESS, TOO_MANY)
+    assert error.value.count(" effects") == 1
     assert "BadCollector after" in error.value
     assert f"{Path(__file__).parent}" in error.value
 
@@ -165,7 +167,7 @@ def test_an_endless_program_is_not_a_pass_when_isolated():
 
 
 def test_an_alarm_of_the_program_does_not_hide_that_it_never_ends():
-    """A program that sets alarms of its own is ended at its step budget all the same."""
+    """A program that sets alarms of its own is ended at its time limit all the same."""
     program = collector(finish=alarmed_for_ever)
     assert refusal(program, "stopped-at-cap", limits=QUICK).happened == ENDLESS
 
@@ -187,7 +189,8 @@ def publish_many(self):
 def test_ten_thousand_effects_are_beyond_the_default_limit():
     """A lifetime of ten thousand effects is refused under the default limit, which is named."""
     error = refusal(collector(finish=publish_many), "stopped-at-cap")
-    assert "5,000 effects" in error.value
+    assert error.happened == TOO_MANY
+    assert "BadCollector after 5,000 effects; it was at " in error.value
     assert "effects_max" in error.next_step
 
 
@@ -275,6 +278,21 @@ def test_a_program_that_publishes_nothing_is_not_measured():
     error = refusal(collector(publish=lambda self, row: None), "not-measured")
     assert error.happened == "the program published nothing that the kit could see"
     assert "Broker(" in error.next_step
+
+
+@pytest.mark.parametrize("ticks", [((),), [], [[], []]])
+def test_a_feed_without_rows_is_not_measured(ticks):
+    """A feed that holds no row at any tick is named: that nothing is published is no wonder."""
+    error = refusal(collector(), "not-measured", feeds=[kit.Feed(URL, ticks=ticks)])
+    assert error.happened == "a feed holds no row at any tick, so there is nothing to publish"
+    assert error.value == URL
+
+
+def test_a_feed_that_answers_by_itself_may_hold_rows():
+    """Nothing is said of the rows of a feed with `respond=`."""
+    feed = kit.Feed(URL, respond=lambda request: [{"id": 1}])
+    error = refusal(collector(publish=lambda self, row: None), "not-measured", feeds=[feed])
+    assert error.happened == "the program published nothing that the kit could see"
 
 
 def test_a_feed_that_is_never_read_is_not_measured():

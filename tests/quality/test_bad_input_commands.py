@@ -19,6 +19,19 @@ async def coroutine():
     pass
 
 
+def generator():
+    yield
+
+
+async def generator_of_coroutines():
+    yield
+
+
+class YieldingCollector:
+    def run_collection(self):
+        yield
+
+
 class AsyncCollector:
     async def run(self):
         pass
@@ -58,6 +71,11 @@ def test_a_wrong_word_is_refused_where_it_is_written(mistake, value):
         (None, "it cannot be called"),
         (type("Idle", (), {}), "the class has neither run_collection() nor run()"),
         (coroutine, "it is a coroutine function, which does nothing when it is called"),
+        (generator, "it is a generator function, which does nothing when it is called"),
+        (generator_of_coroutines, "it is a generator function, which does nothing when it is called"),
+        (YieldingCollector, "run_collection() is a generator function, which does nothing when it is called"),
+        (f"{__name__}:generator", "it is a generator function, which does nothing when it is called"),
+        (f"{__name__}:coroutine", "it is a coroutine function, which does nothing when it is called"),
         (AsyncCollector, "run() is a coroutine function, which does nothing when it is called"),
     ],
 )
@@ -169,7 +187,7 @@ def is_told_once(text):
         (
             "scenario = bad(program=collector(finish=work_for_ever), limits=Limits(effects_max=50))",
             UNKNOWN,
-            "did not end within its step budget",
+            "has too many effects",
         ),
         ("scenario = bad(program=collector(finish=lambda self: 1 / 0))", UNKNOWN, "ZeroDivisionError"),
         ("scenario = bad(program=collector(publish=lambda self, row: None))", UNKNOWN, "published nothing"),
@@ -292,7 +310,7 @@ def test_wrong_file(lab):
     lab.read("/nowhere")
 """
 TOLD = [
-    "one run of the program did not end within its step budget",
+    "one run of the program has too many effects",
     "the program fails in its first lifetime, before any fault",
     "the program published nothing that the kit could see",
     "the program used a forked process, which is not simulated",
