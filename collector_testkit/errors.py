@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from collector_testkit.text import plain
+
 __all__ = [
     "EscapeError",
     "HarnessError",
@@ -43,10 +45,10 @@ class TestkitError(Exception):
         super().__init__(happened)
 
     def __str__(self) -> str:
-        return (
-            f"{self.happened}\n  value:     {self.value}\n  expected:  {self.expected}\n"
-            f"  next step: {self.next_step}"
+        happened, value, expected, next_step = map(
+            plain, (self.happened, self.value, self.expected, self.next_step)
         )
+        return f"{happened}\n  value:     {value}\n  expected:  {expected}\n  next step: {next_step}"
 
     def and_also(self, other: TestkitError) -> TestkitError:
         """The same error, that tells of another one besides."""

@@ -20,6 +20,7 @@ from collector_testkit.report import as_text, timeline
 from collector_testkit.result import Result
 from collector_testkit.runner import Runner
 from collector_testkit.scenario import Broker, Scenario, token
+from collector_testkit.text import NAME_MAX, plain
 from collector_testkit.values import require
 from collector_testkit.verdict import check, records_of
 from collector_testkit.world.tree import Tree
@@ -336,7 +337,7 @@ class CollectorLab:
         records = [token(record) for record in self.published.records]
         twice = [record for record in dict.fromkeys(records) if records.count(record) > 1]
         if twice:
-            raise LawBroken(f"published twice: {', '.join(twice)}\n{self.timeline()}")
+            raise LawBroken(f"published twice: {_names(twice)}\n{self.timeline()}")
 
     @_plain
     def assert_nothing_lost(self) -> None:
@@ -357,7 +358,7 @@ class CollectorLab:
             )
         lost = [record for record in offered if record not in published]
         if lost:
-            raise LawBroken(f"lost: {', '.join(lost)}\n{self.timeline()}")
+            raise LawBroken(f"lost: {_names(lost)}\n{self.timeline()}")
 
     def _offered(self) -> list[str]:
         """The records that the source held when a lifetime completed."""
@@ -381,6 +382,10 @@ class CollectorLab:
             )
         found: Callable[[Message], Sequence[Hashable]] = records_of(self._scenario)
         return found
+
+
+def _names(records: Sequence[str]) -> str:
+    return ", ".join(plain(record, NAME_MAX) for record in records)
 
 
 def _within(whole: Lifetime, cut: Cut) -> Cut:

@@ -10,6 +10,7 @@ from typing import Any
 from collector_testkit.effects import Effect, Message
 from collector_testkit.history import History, Lifetime, Step
 from collector_testkit.scenario import token
+from collector_testkit.text import NAME_MAX, plain
 
 __all__ = ["SCHEMA", "as_json", "as_text", "timeline"]
 
@@ -87,7 +88,7 @@ def _headline(result: Any) -> str:
 
 
 def _violation(violation: Any, records: Records, replay: Callable[[str], str]) -> Iterator[str]:
-    yield f"{violation.law}: {violation.sentence}"
+    yield f"{violation.law}: {_sentence(violation)}"
     wanted = None if violation.record is None else token(violation.record)
     pairs = _pairs(violation.history)
     shown_one_by_one = len(pairs) - _silent_end(pairs)
@@ -98,11 +99,23 @@ def _violation(violation: Any, records: Records, replay: Callable[[str], str]) -
         numbers = f"{shown_one_by_one + 1}-{len(pairs)}"
         yield f"  lifetimes {numbers}  ticks {ticks}  publish nothing, as all later runs do; end clean"
     if violation.blamed is not None:
-        yield f"  blamed    {shown(violation.blamed)}  {source_line(violation.blamed)}".rstrip()
+        yield f"  blamed    {shown(violation.blamed)}  {plain(source_line(violation.blamed))}".rstrip()
     yield f"  replay    {replay(str(violation.schedule))}"
     if violation.confirmation is not None:
-        yield f"  for real  {violation.confirmation}"
+        yield f"  for real  {plain(violation.confirmation)}"
     yield ""
+
+
+def _sentence(violation: Any) -> str:
+    """The sentence, with the record as a report shows it."""
+    named = "" if violation.record is None else token(violation.record)
+    shown_as = _name(named)
+    told = violation.sentence if shown_as == named else violation.sentence.replace(named, shown_as)
+    return plain(told)
+
+
+def _name(what: object) -> str:
+    return plain(what, NAME_MAX)
 
 
 def _pairs(history: History) -> list[tuple[Step, Lifetime]]:
@@ -134,9 +147,11 @@ def _summary(step: Step, lifetime: Lifetime, records: Records, wanted: str | Non
 
 
 def _few(published: Sequence[Hashable], wanted: str | None) -> str:
-    words = [f">{identity}<" if token(identity) == wanted else str(identity) for identity in published]
+    words = [
+        f">{_name(identity)}<" if token(identity) == wanted else _name(identity) for identity in published
+    ]
     if len(words) > 8:
-        kept = [word for word in words if word.startswith(">")]
+        kept = [word for word, identity in zip(words, published, strict=True) if token(identity) == wanted]
         return f"{len(words)} records" + (", among them " + ", ".join(kept) if kept else "")
     return ", ".join(words)
 
@@ -145,7 +160,7 @@ def _outcome(lifetime: Lifetime) -> str:
     if lifetime.outcome == "completed":
         return "ends clean"
     where = f" at {shown(lifetime.error_site)}" if lifetime.error_site else ""
-    return f"FAILS with {lifetime.error}{where}"
+    return f"FAILS with {plain(lifetime.error)}{where}"
 
 
 def _where(step: Step, lifetime: Lifetime) -> str:
@@ -154,7 +169,7 @@ def _where(step: Step, lifetime: Lifetime) -> str:
     lost = ", what the broker had not acknowledged is lost" if step.cut.dropped else ""
     if step.cut.torn:
         path = lifetime.torn[0][0] if lifetime.torn else "a file"
-        return f"inside the write of {path}{_at(lifetime.torn_site)}{lost}"
+        return f"inside the write of {_name(path)}{_at(lifetime.torn_site)}{lost}"
     if not lifetime.effects:
         return "before its first effect"
     last = lifetime.effects[-1]
@@ -163,7 +178,7 @@ def _where(step: Step, lifetime: Lifetime) -> str:
 
 def _words(effect: Effect) -> str:
     span = "" if effect.span is None else f" in {effect.span.verb} {effect.span.number}"
-    return f"{effect.kind} {effect.target}{span}"
+    return f"{effect.kind} {_name(effect.target)}{span}"
 
 
 def _at(site: str | None) -> str:
@@ -189,7 +204,7 @@ def _figures(result: Any) -> Iterator[str]:
             f"for real  the same, as {result.real.lifetimes:,} real processes and {result.real.kills:,} real kills show"
         )
     for reason in result.skipped:
-        yield f"skipped   {reason}"
+        yield f"skipped   {plain(reason)}"
 
 
 def timeline(history: History, records: Records) -> str:
@@ -200,9 +215,7 @@ def timeline(history: History, records: Records) -> str:
         for position, effect in enumerate(lifetime.effects, start=1):
             what = f"{position:>5}  {_words(effect)}"
             if effect.message is not None:
-                what += "  records " + (
-                    ", ".join(str(identity) for identity in records(effect.message)) or "none"
-                )
+                what += "  records " + (", ".join(map(_name, records(effect.message))) or "none")
                 what += "" if effect.confirmed else " (not acknowledged)"
             if effect.seconds:
                 what += f"  {effect.seconds:g} s"
@@ -211,7 +224,7 @@ def timeline(history: History, records: Records) -> str:
             lines.append(f"    X  KILLED {_where(step, lifetime)}")
         else:
             lines.append(f"       {_outcome(lifetime)}")
-        lines += [f"       | {line}" for line in lifetime.output.splitlines()[:20]]
+        lines += [f"       | {plain(line.expandtabs())}" for line in lifetime.output.splitlines()[:20]]
     return "\n".join(lines)
 
 

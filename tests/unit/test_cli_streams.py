@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -117,3 +118,33 @@ def test_an_error_of_the_kit_is_no_verdict(
         f"collector-testkit: an error of collector-testkit itself, {type(error).__name__}; nothing is promised."
     )
     assert "Please report it" in err
+
+
+@pytest.mark.parametrize(
+    ("identity", "shown"),
+    [
+        ("a\x1b[2Jb", "a\\x1b[2Jb"),
+        ("two\nlines\tand", "two\\nlines\\tand"),
+        ("\u202egnihtyna", "\\u202egnihtyna"),
+        ("x" * 400, "x" * 117 + "..."),
+        ("\x9b" * 100, ("\\x9b" * 30)[:117] + "..."),
+    ],
+)
+def test_records_cannot_move_the_cursor(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], identity: str, shown: str
+) -> None:
+    """Control characters of a record are escaped and a long one is cut, but for JSON; a lifetime is one line."""
+    (tmp_path / "odd.py").write_text(
+        SCENARIO.replace('"d\u00e9j\u00e0 vu \U0001f600"', repr(identity)), "utf-8"
+    )
+    assert cli.main(["check", "odd.py", "--json", "odd.json"]) == 1
+    out = capsys.readouterr().out
+    assert f"record {shown} was published twice\n" in out
+    assert f"  lifetime 1  tick 0  publishes >{shown}<; " in out
+    assert out.replace("\n", "").isprintable()
+    (twice, *_) = json.loads((tmp_path / "odd.json").read_text("utf-8"))["violations"]
+    assert (twice["record"], identity in twice["sentence"]) == (identity, True)
+    assert cli.main(["replay", "odd.py", twice["schedule"]]) == 0
+    out = capsys.readouterr().out
+    assert f"publish items  records {shown} " in out + " "
+    assert out.replace("\n", "").isprintable()
