@@ -12,6 +12,7 @@ from stateful_mixin._ini import IniPath, read_ini
 from stateful_mixin._interrupts import Interrupts
 from stateful_mixin._message import Message, compute_message_id, encode_body, slugify
 from stateful_mixin._publisher import ConfirmedPublisher, Patience
+from stateful_mixin._wire import require_sendable
 
 _RAW_TYPES = ("stream", "file", "blacklist")
 
@@ -166,7 +167,7 @@ class BaseCollector:
         opened again if it was lost since the last one.
 
         Raises:
-            PublishError: The broker did not confirm the message, or routed it nowhere.
+            PublishError: The message cannot be sent, the broker did not confirm it, or routed it nowhere.
         """
         self.publish_batch([(routing_key, body, properties)])
 
@@ -176,15 +177,25 @@ class BaseCollector:
         One round trip instead of one for each message. What is in a batch waits in memory.
 
         Raises:
-            PublishError: The broker did not confirm a message, or routed it nowhere; any of the others may
-                have been taken.
+            PublishError: A message cannot be sent, and none was; or the broker did not confirm one, or routed
+                it nowhere, and any of the others may have been taken.
         """
-        batch = [Message(key, encode_body(body), properties) for key, body, properties in messages]
+        batch = self.encode_batch(messages)
         if batch:
             with self._interrupts.released():  # nothing is on its way yet, so a signal need not wait
                 self._publisher.connect()
             with self._interrupts.underway():
                 self._publisher.publish(batch)
+
+    def encode_batch(self, messages: Iterable[Output]) -> list[Message]:
+        """Return the messages with their bodies encoded; to be overridden with `publish_batch`.
+
+        Raises:
+            PublishError: One of them cannot be sent over AMQP.
+        """
+        batch = [Message(key, encode_body(body), properties) for key, body, properties in messages]
+        require_sendable(self.output_exchange, batch)
+        return batch
 
     def uninterrupted(self) -> AbstractContextManager[None]:
         """Return a context in which SIGINT and SIGTERM wait for the end of the block; a second one does not.

@@ -5,16 +5,14 @@ and for as long as the broker likes: no batch, no time limit.
 """
 
 import contextlib
-import importlib
 from collections.abc import Callable, Iterable
-from types import ModuleType
 from typing import Any
 
-from stateful_mixin._errors import PublishError, four_parts
 from stateful_mixin._message import Message
+from stateful_mixin._wire import import_extra, make_properties
 
-_PERSISTENT = 2
-"""AMQP 0-9-1 delivery mode of messages that survive a restart of the broker, in durable queues."""
+_TOLD_MAX = 3
+"""How many refusals an error quotes."""
 
 _FAREWELL_S_MAX = 2.0
 """How long to wait for the broker's word on the end of a connection, which changes nothing."""
@@ -73,23 +71,21 @@ class Link:
         Raises:
             LinkError: At least one is not, or may not be; another part of them may be.
         """
-        # Before anything is sent, so that a property that AMQP does not know stops the whole batch.
-        prepared = [(message, self._properties(message)) for message in messages]
-        for message, properties in prepared:
+        for message in messages:
+            properties = make_properties(message)
             try:
                 self._channel.basic_publish(
                     exchange, message.routing_key, message.body, properties=properties, mandatory=True
                 )
-            except self._pika.exceptions.AMQPError as exc:
+            except Exception as exc:  # encoding was tried before, so that this is about the channel
                 raise LinkError(_told(exc)) from exc
             self._sent_tag += 1  # the broker counts the messages of a channel from 1
             self._unanswered.add(self._sent_tag)
         self._wait(lambda: not self._unanswered, "confirm", self._wait_s_max)
         if self._refusals:
-            raise LinkError("; ".join(self._refusals))
-
-    def _properties(self, message: Message) -> Any:
-        return self._pika.BasicProperties(**{**message.properties, "delivery_mode": _PERSISTENT})
+            more = len(self._refusals) - _TOLD_MAX
+            told = self._refusals[:_TOLD_MAX] + ([f"and {more} more like these"] if more > 0 else [])
+            raise LinkError("; ".join(told))
 
     def is_alive(self) -> bool:
         """Whether the connection stands, as far as what has arrived here tells: a broker drops idle clients."""
@@ -179,22 +175,3 @@ class Link:
 
 def _told(error: BaseException) -> str:
     return " ".join((f"{type(error).__name__}: {error}" if str(error) else repr(error)).split())
-
-
-def import_extra(name: str) -> ModuleType:
-    """Import a module of the extra `amqp`, late: collectors that publish by other means need none of it.
-
-    Raises:
-        PublishError: It is not installed.
-    """
-    try:
-        return importlib.import_module(name)
-    except ImportError as exc:
-        raise PublishError(
-            four_parts(
-                "No message can be published",
-                got=f"{type(exc).__name__}: {exc}",
-                expected=f"the optional package {name}",
-                todo="run pip install 'collector-testkit[amqp]'",
-            )
-        ) from exc

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from stateful_mixin._errors import PublishError, four_parts
-from stateful_mixin._link import Link, LinkError, import_extra
+from stateful_mixin._link import Link, LinkError
 from stateful_mixin._message import Message
+from stateful_mixin._wire import import_extra
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -64,8 +65,10 @@ class ConfirmedPublisher:
         assert self._link is not None
         try:
             self._link.publish(self._exchange, messages)
-        except LinkError as exc:
-            self.close()
+        except BaseException as exc:
+            self.close()  # what is left of the batch in it must not go out with the next one
+            if not isinstance(exc, LinkError):
+                raise
             key = messages[0].routing_key
             raise self._error(
                 f"{len(messages)} messages were not published to exchange {self._exchange!r}, the first "

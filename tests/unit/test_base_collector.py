@@ -396,11 +396,53 @@ def test_one_refused_message_fails_its_batch(rabbit: Rabbit) -> None:
         OneMessage().publish_batch([("a.b", b"x", {})] * 3)
 
 
-def test_an_unknown_property_stops_the_whole_batch(rabbit: Rabbit) -> None:
-    """A property that AMQP does not know is an error before any message of the batch is sent."""
-    with pytest.raises(TypeError):
-        OneMessage().publish_batch([("a.b", b"1", {}), ("a.b", b"2", {"colour": "red"})])
-    assert rabbit.sent == []
+@pytest.mark.parametrize(
+    ("key", "properties"),
+    [
+        ("a.b", {"colour": "red"}),
+        ("a.b", {"message_id": 5}),
+        ("a.b", {"timestamp": "now"}),
+        ("a.b", {"timestamp": -1}),
+        ("a.b", {"priority": 300}),
+        ("a.b", {"headers": [1]}),
+        ("a.b", {"headers": {"a": {1}}}),
+        ("a.b", {"headers": {"a": 10**30}}),
+        ("a.b", {"headers": {"a" * 300: 1}}),
+        ("a.b", None),
+        ("a" * 256, {}),
+        ("\ud800", {}),
+        (None, {}),
+        (5, {}),
+    ],
+)
+def test_a_message_that_cannot_be_encoded(rabbit: Rabbit, key: Any, properties: Any) -> None:
+    """What AMQP cannot carry is an error that says which message to change, before any of its batch is sent."""
+    collector = OneMessage()
+    with pytest.raises(PublishError, match=r"Message 2 of 2 .*Expected: .*To do: change the message"):
+        collector.publish_batch([("a.b", b"1", {}), (key, b"2", properties)])
+    assert rabbit.log == []
+    collector.publish_output("a.b", b"3", {})
+    assert [message["body"] for message in rabbit.sent] == [b"3"]
+
+
+def test_a_failure_within_a_batch_closes_the_connection(rabbit: Rabbit) -> None:
+    """What is left of a batch that failed half-way does not go out with the next message."""
+    collector = OneMessage()
+    rabbit.on_publish = lambda: 1 / len(rabbit.sent[1:])  # the first one fails
+    with pytest.raises(PublishError, match="ZeroDivisionError"):
+        collector.publish_batch([("a.b", b"1", {}), ("a.b", b"2", {})])
+    rabbit.on_publish = lambda: None
+    collector.publish_output("a.b", b"3", {})
+    assert rabbit.log[:3] == ["connect localhost", "publish", "close"]
+    assert rabbit.log[-3:] == ["connect localhost", "publish", "confirm"]
+
+
+def test_many_refusals_are_told_shortly(rabbit: Rabbit) -> None:
+    """An error quotes the first refusals and counts the rest."""
+    rabbit.answers = itertools.repeat("nack")
+    with pytest.raises(PublishError, match="and 7 more like these") as caught:
+        OneMessage().publish_batch([("a.b", str(number), {}) for number in range(10)])
+    assert str(caught.value).count("refused by a queue") == 3
 
 
 def test_a_missing_confirm_is_an_error_in_time(rabbit: Rabbit, monkeypatch: pytest.MonkeyPatch) -> None:
