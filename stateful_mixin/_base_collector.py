@@ -142,7 +142,7 @@ class BaseCollector:
         return source if self.raw_format_version_tag is None else f"{source}.{self.raw_format_version_tag}"
 
     def get_output_data_body(self, **processed_data: Any) -> Any:
-        """Return the body: bytes, text (sent in UTF-8) or what is to be sent as JSON. To be implemented."""
+        """Return the body: bytes, text (sent in UTF-8) or plain data, sent as JSON. To be implemented."""
         raise self._missing("get_output_data_body", "a method that returns the message's body")
 
     def get_output_prop_kwargs(
@@ -167,7 +167,8 @@ class BaseCollector:
         opened again if it was lost since the last one.
 
         Raises:
-            PublishError: The message cannot be sent, the broker did not confirm it, or routed it nowhere.
+            MessageError: The message cannot be sent.
+            PublishError: The broker did not confirm the message, or routed it nowhere.
         """
         self.publish_batch([(routing_key, body, properties)])
 
@@ -177,8 +178,9 @@ class BaseCollector:
         One round trip instead of one for each message. What is in a batch waits in memory.
 
         Raises:
-            PublishError: A message cannot be sent, and none was; or the broker did not confirm one, or routed
-                it nowhere, and any of the others may have been taken.
+            MessageError: A message cannot be sent, and none was.
+            PublishError: The broker did not confirm a message, or routed it nowhere; any of the others may
+                have been taken.
         """
         batch = self.encode_batch(messages)
         if batch:
@@ -191,7 +193,7 @@ class BaseCollector:
         """Return the messages with their bodies encoded; to be overridden with `publish_batch`.
 
         Raises:
-            PublishError: One of them cannot be sent over AMQP.
+            MessageError: One of them cannot be sent over AMQP.
         """
         batch = [Message(key, encode_body(body), properties) for key, body, properties in messages]
         require_sendable(self.output_exchange, batch)

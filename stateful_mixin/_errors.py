@@ -35,6 +35,10 @@ class PublishError(StatefulMixinError):
     """The broker did not take responsibility for a message; treat the message as not published."""
 
 
+class MessageError(PublishError):
+    """A message cannot be sent as it is: neither it nor another of its batch was. Change the message."""
+
+
 class StateLockedError(SystemExit):
     """Another process uses the state. Uncaught it ends the program with exit status 75, after an ERROR record.
 

@@ -9,7 +9,7 @@ from operator import itemgetter
 from typing import Any, ClassVar
 
 from stateful_mixin._base_collector import BaseCollector, Output
-from stateful_mixin._message import compute_message_id, encode_body
+from stateful_mixin._message import identify
 from stateful_mixin._mixin import StatefulCollectorMixin
 
 _LOGGER = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class TimeOrderedRowsCollector(StatefulCollectorMixin, BaseCollector):
 
     def get_row_key(self, row: Any) -> str:
         """Return what a row is known by: two with one key are the same row. By default all that it holds."""
-        return compute_message_id("row", encode_body(row))
+        return identify(row)
 
     def get_output_data_body(self, **processed_data: Any) -> Any:
         """Return the body of a message of these `rows`: by default the list of them, as JSON."""

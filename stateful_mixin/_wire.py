@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
-from stateful_mixin._errors import PublishError, four_parts
+from stateful_mixin._errors import MessageError, PublishError, four_parts
 from stateful_mixin._message import Message
 
 _PERSISTENT = 2
@@ -21,7 +21,8 @@ def require_sendable(exchange: str, messages: Sequence[Message]) -> None:
     """Refuse messages that cannot be encoded; without this the ones before a bad one would be sent.
 
     Raises:
-        PublishError: One cannot: its key, its properties. Or pika is not installed.
+        MessageError: One cannot: its key, its properties.
+        PublishError: pika is not installed.
     """
     for number, message in enumerate(messages, 1):
         try:
@@ -29,7 +30,7 @@ def require_sendable(exchange: str, messages: Sequence[Message]) -> None:
         except PublishError:
             raise
         except Exception as exc:  # pika meets what it does not expect with assertions and errors of all kinds
-            raise PublishError(
+            raise MessageError(
                 four_parts(
                     f"Message {number} of {len(messages)} cannot be sent, so none was: "
                     f"routing key {message.routing_key!r:.100}",

@@ -3,6 +3,7 @@
 import json
 import sys
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,7 +12,7 @@ import requests
 from hypothesis import HealthCheck, given, settings
 
 from collector_testkit import Broker, Feed, Scenario, check, replay, strategies
-from stateful_mixin import OutboxMixin, TimeOrderedRowsCollector
+from stateful_mixin import MessageError, OutboxMixin, TimeOrderedRowsCollector
 
 EXAMPLES = str(Path(__file__).parents[2] / "examples")
 URL = "https://shop.example/rows"
@@ -157,6 +158,17 @@ def test_a_row_that_returns_late() -> None:
     history = [[row(1, 0)], [row(2, 1)], [row(1, 0), row(2, 1)]]
     assert Told(scenario(*history)).ids == [[1], [2], []]
     assert Told(scenario(*history, window_s=3600)).ids == [[1], [2], []]
+
+
+# -- keys ---------------------------------------------------------------------------------------------------
+def test_a_key_is_the_same_in_every_run() -> None:
+    """A row with dates has a key; one with an object, whose text varies, is refused with the way out."""
+    collector = Rows({"state_dir": "/nowhere", "url": ""})
+    known = {"time": datetime(2026, 1, 2), "price": Decimal("1.50")}
+    assert collector.get_row_key(known) == "18c9df8aea568fc4acdb7cedc02b7cc5"
+    for changing in ({"a": {1, 2}}, {"a": object()}):
+        with pytest.raises(MessageError, match=r"no key.*get_row_key"):
+            collector.get_row_key(changing)
 
 
 # -- any source ---------------------------------------------------------------------------------------------

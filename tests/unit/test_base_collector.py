@@ -20,6 +20,7 @@ from collector_testkit.world.pika_fake import PikaFake
 from stateful_mixin import (
     BaseCollector,
     ConfigError,
+    MessageError,
     PublishError,
     StatefulCollectorMixin,
     StatefulMixinError,
@@ -239,7 +240,9 @@ def test_processed_data_reaches_every_part() -> None:
         (b"\xff", b"\xff"),
         ("ż", "ż".encode()),
         ({"b": 1, "a": [None]}, b'{"a": [null], "b": 1}'),
-        (datetime.date(2024, 1, 2), b'"2024-01-02"'),
+        (bytearray(b"\xff"), b"\xff"),
+        (memoryview(b"\xff"), b"\xff"),
+        ((1, 2.5, True), b"[1, 2.5, true]"),
     ],
 )
 def test_body_encoding(rabbit: Rabbit, body: Any, encoded: bytes) -> None:
@@ -247,6 +250,36 @@ def test_body_encoding(rabbit: Rabbit, body: Any, encoded: bytes) -> None:
     assert with_body(body).get_output_components()[1] == encoded
     OneMessage().publish_output("a.b", body, {})
     assert rabbit.sent[0]["body"] == encoded
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (datetime.date(2024, 1, 2), "date: it holds a date"),
+        ([{"a": {1}}], "list: it holds a set"),
+        (object(), "object: it holds a object"),
+        (float("nan"), "float: .*not JSON compliant"),
+        ({"a": [{1: 2}]}, "dict: it holds the key 1"),
+        ({1: 1, "a": 2}, "dict: it holds the key 1"),
+        ("\ud800", "str: .*surrogates"),
+        ((lambda cycle: cycle.append(cycle) or cycle)([]), "list: .*recursion"),
+    ],
+)
+def test_a_body_that_cannot_be_sent(rabbit: Rabbit, tmp_path: Path, body: Any, why: str) -> None:
+    """What JSON would change, or does not have, is an error in four parts; nothing is sent, and nothing saved."""
+
+    class Saving(StatefulCollectorMixin, OneMessage):
+        config_spec = "state_dir :: path"
+
+        def after_completed_publishing(self) -> None:
+            self.save_state("published")
+
+    collector = type("Saving", (Saving,), {"body": body})({"state_dir": tmp_path})
+    with pytest.raises(MessageError, match=rf"{why}.*Expected: .*To do: convert it in get_output_data_body"):
+        collector.run_collection()
+    with pytest.raises(MessageError, match=why):
+        collector.publish_batch([("a.b", b"1", {}), ("a.b", body, {})])
+    assert (rabbit.log, collector.load_state()) == ([], None)
 
 
 def test_message_id_is_the_same_later(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -836,12 +869,8 @@ def test_a_run_in_another_thread(rabbit: Rabbit) -> None:
 # The collector of the users' manual, in other words
 
 
-class Chunk:
-    def __init__(self, time_utc: int) -> None:
-        self.time_utc = time_utc
-
-    def __str__(self) -> str:
-        return f"chunk of {self.time_utc}"
+class Chunk(str):
+    time_utc: int
 
 
 class ManualStyle(StatefulCollectorMixin, BaseCollector):
@@ -878,7 +907,10 @@ class ManualStyle(StatefulCollectorMixin, BaseCollector):
 
     def _download(self, url: str, newer_than: int | None) -> Chunk:
         self.asked.append((url, newer_than))
-        return Chunk((newer_than or 0) + 1)
+        time_utc = (newer_than or 0) + 1
+        chunk = Chunk(f"chunk of {time_utc}")
+        chunk.time_utc = time_utc
+        return chunk
 
 
 def test_manual_style(rabbit: Rabbit, tmp_path: Path) -> None:
@@ -887,7 +919,7 @@ def test_manual_style(rabbit: Rabbit, tmp_path: Path) -> None:
     for _ in range(2):
         ManualStyle({"state_dir": str(tmp_path / "state"), "url": "http://feed"}).run_collection()
     assert ManualStyle.asked == [("http://feed", None), ("http://feed", 1)]
-    assert [message["body"] for message in rabbit.sent] == [b'"chunk of 1"', b'"chunk of 2"']
+    assert [message["body"] for message in rabbit.sent] == [b"chunk of 1", b"chunk of 2"]
     assert {message["routing_key"] for message in rabbit.sent} == {"manual-style.shop"}
 
 
