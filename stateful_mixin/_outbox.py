@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 from stateful_mixin._base_collector import BaseCollector, Output
-from stateful_mixin._errors import four_parts
+from stateful_mixin._errors import MessageError, four_parts
 from stateful_mixin._message import Message, compute_message_id, encode_body
 from stateful_mixin._mixin import StatefulCollectorMixin
 
@@ -33,9 +33,11 @@ class OutboxMixin(StatefulCollectorMixin, BaseCollector):
     def start_publishing(self) -> None:
         """Publish what an earlier run left; then collect, save, publish."""
         state, left = self._load_outbox()
+        self._require_sendable(left)
         self._send(state, left)
         before = copy.deepcopy(state)
-        messages = [_sealed(message) for message in self._collect(state)]
+        # Encoded before they are saved: a message that cannot be sent would be in the way of every later run.
+        messages = self.encode_batch(_sealed(message) for message in self._collect(state))
         if messages or state != before:
             self._save_outbox(state, messages)
         self._send(state, messages)
@@ -53,6 +55,19 @@ class OutboxMixin(StatefulCollectorMixin, BaseCollector):
             )
         messages: Iterable[Output] = self.collect_output(state)
         return messages
+
+    def _require_sendable(self, left: Sequence[Message]) -> None:
+        try:
+            self.encode_batch(left)
+        except MessageError as exc:
+            raise MessageError(
+                four_parts(
+                    f"The outbox in {self.state_file_path} holds a message that cannot be sent",
+                    got=f"saved by an earlier run: {exc}",
+                    expected="messages that can",
+                    todo="take it out of the state, as docs/collector.md shows under The outbox",
+                )
+            ) from exc
 
     def _send(self, state: Any, messages: Sequence[Message]) -> None:
         while messages:

@@ -4,12 +4,12 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from collector_testkit import Broker, Scenario, check, replay
-from stateful_mixin import BaseCollector, StatefulCollectorMixin
+from stateful_mixin import BaseCollector, MessageError, OutboxMixin, StatefulCollectorMixin
 
 EXAMPLES = str(Path(__file__).parents[2] / "examples")
 
@@ -87,6 +87,47 @@ def test_what_the_broker_refuses_stays_in_the_outbox(example: Any, answer: str) 
     bodies = [body for _, body in sent(scenario, "t0 t1")]
     assert [body.count(b'"id"') for body in bodies] == [1] * (3 if answer == "cut-after" else 2)
     assert len(dict.fromkeys(bodies)) == 2
+
+
+class Listed(OutboxMixin):
+    """Sends what `messages` lists."""
+
+    config_spec = "state_dir :: path"
+    messages: ClassVar[list[Any]]
+
+    def make_default_state(self) -> Any:
+        return {"runs": 0}
+
+    def collect_output(self, state: Any) -> list[Any]:
+        state["runs"] += 1
+        return self.messages
+
+
+def test_a_message_that_cannot_be_sent_is_not_saved(tmp_path: Path) -> None:
+    """A bad message among good ones is an error of this run alone: neither state nor messages are saved."""
+    for bad in (("k", b"2", {"priority": 300}), ("k", {1}, {}), ("k" * 300, b"2", {})):
+        kind = type("Bad", (Listed,), {"messages": [("k", b"1", {}), bad]})
+        with pytest.raises(MessageError):
+            kind({"state_dir": tmp_path}).run_collection()
+        assert kind({"state_dir": tmp_path}).load_state() == {"runs": 0}
+
+
+def test_a_saved_message_that_cannot_be_sent_is_named(tmp_path: Path) -> None:
+    """One that is in the outbox already is named, before any is sent; the documented way takes it out."""
+    kind = type("Left", (Listed,), {"messages": []})
+    collector = kind({"state_dir": tmp_path})
+    outbox = [["k", "1", {"message_id": "1"}], ["other", "2", {"priority": 300}]]
+    collector.save_state({"form": "outbox 1", "state": {"runs": 1}, "outbox": outbox})
+    with pytest.raises(
+        MessageError, match=r"The outbox in .*Left.*Message 2 of 2.*'other'.*docs/collector\.md"
+    ):
+        collector.run_collection()
+    saved = collector.load_state()
+    del saved["outbox"][2 - 1]
+    del saved["outbox"][0]
+    collector.save_state(saved)
+    collector.run_collection()
+    assert collector.load_state()["state"] == {"runs": 2}
 
 
 @pytest.mark.parametrize(
