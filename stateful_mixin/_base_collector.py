@@ -11,6 +11,7 @@ from stateful_mixin._errors import ConfigError, four_parts
 from stateful_mixin._ini import IniPath, read_ini
 from stateful_mixin._interrupts import Interrupts
 from stateful_mixin._message import Message, compute_message_id, encode_body, slugify
+from stateful_mixin._numbers import require_count, require_seconds
 from stateful_mixin._publisher import ConfirmedPublisher, Patience
 from stateful_mixin._wire import require_sendable
 
@@ -67,14 +68,15 @@ class BaseCollector:
         """Check and convert `config` (`None` means no option given); `kwargs` go to the next class.
 
         Raises:
-            ConfigError: Options undeclared, missing or inconvertible; all of them in one error. Or the class's
-                `raw_type` is unknown, or lacks a `content_type`.
+            ConfigError: Options undeclared, missing or inconvertible; all of them in one error. Or one is out
+                of its range; or the class's `raw_type` is unknown, or lacks a `content_type`.
         """
         self._check_type()
         # Before super(): a mixin listed after this class finds it too.
         self.config: Mapping[str, Any] = read_config(
             gather_options(type(self)), config or {}, type(self).__qualname__
         )
+        self._check_patience()
         super().__init__(**kwargs)
         patience = (self.config[f"broker_{name}"] for name in Patience._fields)
         self._publisher = ConfirmedPublisher(
@@ -217,6 +219,11 @@ class BaseCollector:
                     todo="correct these attributes of the class",
                 )
             )
+
+    def _check_patience(self) -> None:
+        require_seconds("broker_answer_s_max", self.config["broker_answer_s_max"], least=0.001, most=1e6)
+        require_count("broker_attempts_max", self.config["broker_attempts_max"])
+        require_seconds("broker_pause_s_max", self.config["broker_pause_s_max"], most=1e6)
 
     def _missing(self, method: str, expected: str) -> NotImplementedError:
         todo = f"implement {method}(), or override what calls it"

@@ -8,6 +8,7 @@ from stateful_mixin._base_collector import BaseCollector, Output
 from stateful_mixin._errors import MessageError, four_parts
 from stateful_mixin._message import Message, compute_message_id, encode_body
 from stateful_mixin._mixin import StatefulCollectorMixin
+from stateful_mixin._numbers import require_count
 
 _FORM = "outbox 1"
 
@@ -29,6 +30,15 @@ class OutboxMixin(StatefulCollectorMixin, BaseCollector):
 
     outbox_batch_max: ClassVar[int] = 100
     """Messages that are confirmed, and struck out, together; at most so many are sent again after a crash."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Take what the bases take.
+
+        Raises:
+            ConfigError: As they; or `outbox_batch_max` is no whole number from 1 on.
+        """
+        super().__init__(*args, **kwargs)
+        require_count("outbox_batch_max", self.outbox_batch_max)
 
     def start_publishing(self) -> None:
         """Publish what an earlier run left; then collect, save, publish."""

@@ -3,6 +3,7 @@
 import copy
 import itertools
 import logging
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from operator import itemgetter
@@ -11,8 +12,10 @@ from typing import Any, ClassVar
 from stateful_mixin._base_collector import BaseCollector, Output
 from stateful_mixin._message import identify
 from stateful_mixin._mixin import StatefulCollectorMixin
+from stateful_mixin._numbers import SECONDS_MAX, require_count, require_seconds
 
 _LOGGER = logging.getLogger(__name__)
+_FIRST, _LAST = datetime.min, datetime.max
 
 
 class TimeOrderedRowsCollector(StatefulCollectorMixin, BaseCollector):
@@ -40,10 +43,24 @@ class TimeOrderedRowsCollector(StatefulCollectorMixin, BaseCollector):
         state_dir :: path
         # Seconds; with 0 late is what is older than the newest row published.
         late_window_s = 0 :: float
+        # Seconds; a row further ahead of the clock is reported and left for later.
+        future_window_s = inf :: float
     """
 
     rows_per_message: ClassVar[int | None] = None
     """At most so many rows in a message, at least 1; `None`: all fresh rows of a run in one."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Take what the bases take.
+
+        Raises:
+            ConfigError: As they; or a window or `rows_per_message` is out of its range.
+        """
+        super().__init__(*args, **kwargs)
+        require_seconds("late_window_s", self.config["late_window_s"])
+        require_seconds("future_window_s", self.config["future_window_s"], most=math.inf)
+        if self.rows_per_message is not None:
+            require_count("rows_per_message", self.rows_per_message)
 
     def get_rows(self) -> Iterable[Any]:
         """Return what the source lists now, in any order. To be implemented."""
@@ -94,6 +111,7 @@ class TimeOrderedRowsCollector(StatefulCollectorMixin, BaseCollector):
     def collect_output(self, state: Any) -> Iterator[Output]:
         """Yield a message for each group of fresh rows; by then `state` says that it was published."""
         listed = {self.get_row_key(row): (_utc_text(self.get_row_time(row)), row) for row in self.get_rows()}
+        self._leave_future_rows(listed)
         older = sum(time < state["horizon"] for time, _ in listed.values())
         fresh = [
             (time, key, row)
@@ -111,13 +129,28 @@ class TimeOrderedRowsCollector(StatefulCollectorMixin, BaseCollector):
             self._remember(state, {key: time for time, key, _ in group})
             yield self.get_output_components(rows=[row for _, _, row in group])
 
+    def _leave_future_rows(self, listed: dict[str, tuple[str, Any]]) -> None:
+        """Take out rows that would make all the others late, such as one of the year 2099."""
+        window_s = self.config["future_window_s"]
+        if window_s > SECONDS_MAX:
+            return
+        limit = _utc_text(datetime.now(timezone.utc) + timedelta(seconds=window_s))
+        ahead = [key for key, (time, _) in listed.items() if time > limit]
+        for key in ahead:
+            del listed[key]
+        if ahead:
+            _LOGGER.warning(
+                "%s: %d rows are left for later: they are further in the future than future_window_s allows",
+                type(self).__qualname__,
+                len(ahead),
+            )
+
     def _remember(self, state: Any, times: Mapping[str, str]) -> None:
         state["rows"].update(times)
         state["count"] += len(times)
         state["newest"] = max(state["newest"], *times.values())
-        window = timedelta(seconds=self.config["late_window_s"])
         # Never back: below it nothing is remembered, so a wider window would publish again.
-        state["horizon"] = max(state["horizon"], _utc_text(datetime.fromisoformat(state["newest"]) - window))
+        state["horizon"] = max(state["horizon"], _earlier(state["newest"], self.config["late_window_s"]))
         forgotten = [key for key, time in state["rows"].items() if time < state["horizon"]]
         for key in forgotten:
             del state["rows"][key]
@@ -125,6 +158,18 @@ class TimeOrderedRowsCollector(StatefulCollectorMixin, BaseCollector):
 
 
 def _utc_text(time: datetime) -> str:
-    """The time as a text that sorts like it."""
+    """The time as a text that sorts like it; one that in UTC is in the year 0 or 10000 as the nearest there is."""
     aware = time if time.tzinfo else time.replace(tzinfo=timezone.utc)
-    return aware.astimezone(timezone.utc).isoformat(timespec="microseconds")
+    try:
+        aware = aware.astimezone(timezone.utc)
+    except OverflowError:
+        aware = (_FIRST if aware.year == 1 else _LAST).replace(tzinfo=timezone.utc)
+    return aware.isoformat(timespec="microseconds")
+
+
+def _earlier(time: str, seconds: float) -> str:
+    """The time of so many seconds before."""
+    try:
+        return _utc_text(datetime.fromisoformat(time) - timedelta(seconds=seconds))
+    except OverflowError:
+        return _utc_text(_FIRST)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import pytest
 
 from collector_testkit import Broker, Scenario, check, replay
-from stateful_mixin import BaseCollector, MessageError, OutboxMixin, StatefulCollectorMixin
+from stateful_mixin import BaseCollector, ConfigError, MessageError, OutboxMixin, StatefulCollectorMixin
 
 EXAMPLES = str(Path(__file__).parents[2] / "examples")
 
@@ -101,6 +101,13 @@ class Listed(OutboxMixin):
     def collect_output(self, state: Any) -> list[Any]:
         state["runs"] += 1
         return self.messages
+
+
+@pytest.mark.parametrize("batch_max", [0, -1, 1.5, None, True])
+def test_a_batch_of_no_use(batch_max: Any, tmp_path: Path) -> None:
+    """A batch that holds nothing, which would never end, is an error when the object is made."""
+    with pytest.raises(ConfigError, match="outbox_batch_max"):
+        type("Bad", (Listed,), {"outbox_batch_max": batch_max})({"state_dir": tmp_path})
 
 
 def test_a_message_that_cannot_be_sent_is_not_saved(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -12,7 +13,7 @@ import requests
 from hypothesis import HealthCheck, given, settings
 
 from collector_testkit import Broker, Feed, Scenario, check, replay, strategies
-from stateful_mixin import MessageError, OutboxMixin, TimeOrderedRowsCollector
+from stateful_mixin import ConfigError, MessageError, OutboxMixin, TimeOrderedRowsCollector
 
 EXAMPLES = str(Path(__file__).parents[2] / "examples")
 URL = "https://shop.example/rows"
@@ -158,6 +159,38 @@ def test_a_row_that_returns_late() -> None:
     history = [[row(1, 0)], [row(2, 1)], [row(1, 0), row(2, 1)]]
     assert Told(scenario(*history)).ids == [[1], [2], []]
     assert Told(scenario(*history, window_s=3600)).ids == [[1], [2], []]
+
+
+# -- settings and times at the edge ---------------------------------------------------------------------------
+@pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), 1e12, None])
+def test_a_window_of_no_use(value: Any) -> None:
+    """A window that is none is an error when the object is made."""
+    with pytest.raises(ConfigError, match="late_window_s"):
+        Rows({"state_dir": "/nowhere", "url": "", "late_window_s": value})
+
+
+@pytest.mark.parametrize("rows_per_message", [0, -1, 1.5])
+def test_messages_of_no_rows(rows_per_message: Any) -> None:
+    """Messages that hold no row, so that nothing would be published, are an error when the object is made."""
+    with pytest.raises(ConfigError, match="rows_per_message"):
+        type("Bad", (Rows,), {"rows_per_message": rows_per_message})({"state_dir": "/nowhere", "url": ""})
+
+
+@pytest.mark.parametrize("time", ["9999-12-31T23:59:59-05:00", "0001-01-01T00:00:00+05:00", "0001-01-01"])
+def test_a_time_at_the_edge(time: str) -> None:
+    """A row of the first or the last year there is, is published like any other, with a window as well."""
+    odd = {"id": 1, "time": time}
+    told = Told(scenario([odd], [odd], window_s=1e10))
+    assert told.ids == [[1], []]
+
+
+def test_a_row_of_the_future_is_left() -> None:
+    """With a bound a row far in the future is reported and left, and makes no other late."""
+    future = {"id": 9, "time": "2999-01-01"}
+    asked = scenario([row(1, 1), future], [row(1, 1), future, row(2, 2)])
+    told = Told(replace(asked, config={**asked.config, "future_window_s": 3600}))
+    assert told.ids == [[1], [2]]
+    assert all("1 rows are left for later" in printed for printed in told.printed)
 
 
 # -- keys ---------------------------------------------------------------------------------------------------

@@ -633,6 +633,20 @@ def test_free_options() -> None:
         config_of(spec, {"b": "x"})
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *(("broker_answer_s_max", value) for value in (-1, 0, float("nan"), float("inf"), None, True, "nan")),
+        *(("broker_attempts_max", value) for value in (-1, 0, 1.5, None, True)),
+        *(("broker_pause_s_max", value) for value in (-1, float("nan"), float("inf"), None)),
+    ],
+)
+def test_a_number_out_of_its_range(option: str, value: Any) -> None:
+    """A time limit or a count of no use is an error when the object is made."""
+    with pytest.raises(ConfigError, match=rf"{option} cannot be used: .*Expected: a .*To do: "):
+        OneMessage({option: value})
+
+
 # Signals
 
 
