@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, NoReturn, ParamSpec, TypeVar
 
-from pyfakefs.fake_filesystem_unittest import Pause
-
-from collector_testkit.effects import Disk, Message, Node, apply
+from collector_testkit.effects import Message, Node, apply
 from collector_testkit.errors import LawBroken, NotMeasuredError, ProgramError, TestkitError, UsageError
 from collector_testkit.faults import CRASH, CrashPoint
 from collector_testkit.feeds import FeedBuilder, made
+from collector_testkit.given import GivenDisk
 from collector_testkit.history import Cut, History, Lifetime, Schedule, Step
 from collector_testkit.replays import replay
 from collector_testkit.report import as_text, timeline
@@ -23,7 +21,6 @@ from collector_testkit.scenario import Broker, Scenario, token
 from collector_testkit.text import NAME_MAX, plain
 from collector_testkit.values import require
 from collector_testkit.verdict import check, records_of
-from collector_testkit.world.tree import Tree
 
 __all__ = ["CollectorLab", "Published"]
 
@@ -56,56 +53,6 @@ class Published(NamedTuple):
     records: list[Hashable]
 
 
-class _GivenDisk:
-    """The file system that a test brought along, if it did (`fs` is not `None`)."""
-
-    def __init__(self, fs: Any) -> None:
-        self.fs = fs
-        self._told_ns = time.time_ns()  # the time of files that were changed and put back
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Work on the real disk: reports name source files as they lie there, and are written to it."""
-        if self.fs is None:
-            yield
-        else:
-            with Pause(self.fs):
-                yield
-
-    @contextmanager
-    def kept(self) -> Iterator[None]:
-        """Put back afterwards what it holds now."""
-        if self.fs is None:
-            yield
-            return
-        before, cwd, umask = self.held(), self.fs.cwd, self.fs.umask
-        try:
-            yield
-        finally:
-            self.hold(before)
-            self.fs.cwd, self.fs.umask = cwd, umask
-
-    def held(self) -> dict[str, Node]:
-        """What it holds."""
-        return self._tree().current
-
-    def hold(self, disk: Disk) -> None:
-        """Make it hold `disk`."""
-        self._tree().restore(disk)
-
-    def edited(self, disk: Disk) -> dict[str, Node]:
-        """What `disk`, which it was made to hold, has become in the hands of the test."""
-        return {
-            path: disk[path] if path in disk and disk[path].digest == node.digest else node
-            for path, node in self.held().items()
-        }
-
-    def _tree(self) -> Tree:
-        tree = Tree(self.fs, lambda: self._told_ns)
-        tree.scan()
-        return tree
-
-
 def _told_to(replaying: str, number: int) -> str | None:
     """The schedule, if `replaying` tells it to the check of this number."""
     before, colon, schedule = replaying.rpartition(":")
@@ -136,7 +83,7 @@ class CollectorLab:
         ),
         **options: Any,
     ) -> None:
-        self._given = _GivenDisk(fs)
+        self._given = GivenDisk(fs)
         self._base: dict[str, Node] = {}
         self._adjust = adjust
         self._on_result = on_result
