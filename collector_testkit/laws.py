@@ -123,7 +123,8 @@ STANDING = (
         "crashes leave more and more files behind",
         "lifetimes that save and complete never leave more files than one without a crash, plus `leftovers_max`",
         "files of `tempfile` in the temporary directory, which the system cleans, unless the program lists it or keeps"
-        " their names; files in directories the program made for its data on purpose, if a crash-free run makes as many",
+        " their names; files in directories the program made for its data on purpose, if a crash-free run makes as"
+        " many",
     ),
     Law(
         "bounded-state", "program", 1, {(0, OVERSIZED): 1},
