@@ -39,9 +39,11 @@ if not TYPE_CHECKING:  # or type checkers would take any name
         try:
             return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
         except ModuleNotFoundError as missing:
+            if str(missing.name).startswith(__name__):
+                raise
             from collector_testkit.errors import missing_extra
 
-            raise missing_extra(missing) from missing
+            raise missing_extra(missing) from None
 
 
 def __dir__() -> list[str]:

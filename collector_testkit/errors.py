@@ -119,7 +119,7 @@ def missing_extra(error: ModuleNotFoundError) -> MissingExtraError:
     """The error for a library of the extra `testing` that is not installed."""
     return MissingExtraError(
         "collector-testkit needs a library that is not installed",
-        value=str(error.name),
+        value=str(error.name).partition(".")[0],
         expected="the extra `testing`",
-        next_step="pip install 'collector-testkit[testing]'",
+        next_step="run pip install 'collector-testkit[testing]'",
     )

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from collector_testkit.effects import Change, Effect, common_prefix
+from collector_testkit.effects import Change, Effect, Message, common_prefix
 from collector_testkit.errors import UsageError
 
-__all__ = ["Cut", "History", "Lifetime", "Schedule", "Step"]
+__all__ = ["Cut", "History", "Lifetime", "Schedule", "Step", "delivered"]
 
 
 class Cut(NamedTuple):
@@ -145,3 +145,15 @@ class History(NamedTuple):
     schedule: Schedule
     lifetimes: tuple[Lifetime, ...]
     settled: bool = False
+
+
+def delivered(step: Step, lifetime: Lifetime) -> list[Message]:
+    """The messages of a lifetime that the broker has: a kill may drop what it had not confirmed."""
+    effects = lifetime.effects
+    confirmed = max((index for index, effect in enumerate(effects) if effect.kind == "confirm"), default=-1)
+    dropped = step.cut is not None and step.cut.dropped
+    return [
+        effect.message
+        for index, effect in enumerate(effects)
+        if effect.message is not None and not (dropped and not effect.confirmed and index > confirmed)
+    ]

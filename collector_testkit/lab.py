@@ -12,13 +12,14 @@ from collector_testkit.errors import LawBroken, NotMeasuredError, ProgramError, 
 from collector_testkit.faults import CRASH, CrashPoint
 from collector_testkit.feeds import FeedBuilder, made
 from collector_testkit.given import GivenDisk
-from collector_testkit.history import Cut, History, Lifetime, Schedule, Step
+from collector_testkit.history import Cut, History, Lifetime, Schedule, Step, delivered
+from collector_testkit.lifetime import what_is_missing
 from collector_testkit.replays import replay
 from collector_testkit.report import as_text, timeline
 from collector_testkit.result import Result
 from collector_testkit.runner import Runner
 from collector_testkit.scenario import Broker, Scenario, token
-from collector_testkit.text import NAME_MAX, plain
+from collector_testkit.text import names
 from collector_testkit.values import require
 from collector_testkit.verdict import check, records_of
 
@@ -221,7 +222,8 @@ class CollectorLab:
                 "the program ended in an error",
                 value=f"{done.error} at {done.error_site or 'an unknown line'}",
                 expected="a run that ends in success",
-                next_step="mend it, or say run(..., fails=True) if that is what the test is about",
+                next_step=what_is_missing(done, disk)
+                or "mend it, or say run(..., fails=True) if that is what the test is about",
             )
         return done
 
@@ -244,7 +246,7 @@ class CollectorLab:
     @_plain
     def published(self) -> Published:
         """What reached the broker in the runs by hand."""
-        messages = tuple(message for step, done in self._steps for message in _delivered(step, done))
+        messages = tuple(message for step, done in self._steps for message in delivered(step, done))
         of = self._records()
         return Published(messages, [identity for message in messages for identity in of(message)])
 
@@ -284,7 +286,7 @@ class CollectorLab:
         records = [token(record) for record in self.published.records]
         twice = [record for record in dict.fromkeys(records) if records.count(record) > 1]
         if twice:
-            raise LawBroken(f"published twice: {_names(twice)}\n{self.timeline()}")
+            raise LawBroken(f"published twice: {names(twice)}\n{self.timeline()}")
 
     @_plain
     def assert_nothing_lost(self) -> None:
@@ -305,7 +307,7 @@ class CollectorLab:
             )
         lost = [record for record in offered if record not in published]
         if lost:
-            raise LawBroken(f"lost: {_names(lost)}\n{self.timeline()}")
+            raise LawBroken(f"lost: {names(lost)}\n{self.timeline()}")
 
     def _offered(self) -> list[str]:
         """The records that the source held when a lifetime completed."""
@@ -331,10 +333,6 @@ class CollectorLab:
         return found
 
 
-def _names(records: Sequence[str]) -> str:
-    return ", ".join(plain(record, NAME_MAX) for record in records)
-
-
 def _within(whole: Lifetime, cut: Cut) -> Cut:
     """A cut that the lifetime has room for."""
     if cut.effects < 0 or cut.effects > len(whole.effects):
@@ -349,15 +347,3 @@ def _within(whole: Lifetime, cut: Cut) -> Cut:
         expected=f"a Cut after 0 to {len(whole.effects)} effects, torn only before a write",
         next_step="run it once without crash= and look at collector_lab.timeline()",
     )
-
-
-def _delivered(step: Step, lifetime: Lifetime) -> list[Message]:
-    """The messages of a lifetime that the broker has: a kill may drop what it had not confirmed."""
-    effects = lifetime.effects
-    confirmed = max((index for index, effect in enumerate(effects) if effect.kind == "confirm"), default=-1)
-    dropped = step.cut is not None and step.cut.dropped
-    return [
-        effect.message
-        for index, effect in enumerate(effects)
-        if effect.message is not None and not (dropped and not effect.confirmed and index > confirmed)
-    ]

@@ -7,6 +7,7 @@ import gc
 import io
 import logging
 import os
+import re
 import signal
 import socket
 import sys
@@ -18,7 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any, NamedTuple
 
-from collector_testkit.effects import Disk
+from collector_testkit.effects import Disk, apply
 from collector_testkit.errors import EscapeError, HarnessError, LimitError, TestkitError
 from collector_testkit.history import Lifetime
 from collector_testkit.litter import Litter
@@ -29,12 +30,13 @@ from collector_testkit.world.ledger import Stop
 from collector_testkit.world.patches import Patches
 from collector_testkit.world.simulated import World
 
-__all__ = ["Start", "run"]
+__all__ = ["Start", "run", "what_is_missing"]
 
 _OUTPUT_MAX = 10_000  # bytes kept of what one lifetime prints
 _HANDLED = ("SIGABRT", "SIGCHLD", "SIGHUP", "SIGINT", "SIGPIPE", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2")
 _SIGNALS = [getattr(signal, name) for name in _HANDLED if hasattr(signal, name)]
 _AGAIN_S = 0.05  # real seconds after which a program that would not end is told so again
+_NOT_THERE = re.compile(r"^FileNotFoundError: \[Errno 2\].*?: (['\"])(.+?)\1")
 
 
 class _Output(io.BytesIO):
@@ -164,6 +166,25 @@ def _told(problem: BaseException) -> str:
     except Exception:  # the program's own class may fail here
         text = "(its text cannot be made)"
     return f"{type(problem).__name__}: {text}".splitlines()[0][:300]
+
+
+def what_is_missing(lifetime: Lifetime, disk: Disk) -> str | None:
+    """What to give a program that failed as a file was not there, on the `disk` it began with; `None`: not that."""
+    found = _NOT_THERE.search(lifetime.error or "")
+    if found is None:
+        return None
+    path = os.path.normpath(found[2])
+    if not path.startswith("/"):
+        return f"give it {path}, or write to an absolute path: the current directory of a lifetime is empty"
+    after = dict(disk)
+    for effect in lifetime.effects:
+        apply(after, effect.changes)
+    above = os.path.dirname(path)
+    wanted = path if above in after else f"{above}/"
+    return (
+        f"give it {wanted} if that is there in life: collector_lab.file({wanted!r})"
+        f' or Scenario(files={{{wanted!r}: ""}})'
+    )
 
 
 def _raised_at(error: BaseException, world: World) -> str | None:

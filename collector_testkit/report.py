@@ -10,7 +10,7 @@ from typing import Any
 from collector_testkit.effects import Effect, Message
 from collector_testkit.history import History, Lifetime, Step
 from collector_testkit.scenario import token
-from collector_testkit.text import NAME_MAX, plain
+from collector_testkit.text import NAME_MAX, names, plain
 
 __all__ = ["SCHEMA", "as_json", "as_text", "timeline"]
 
@@ -215,7 +215,7 @@ def timeline(history: History, records: Records) -> str:
         for position, effect in enumerate(lifetime.effects, start=1):
             what = f"{position:>5}  {_words(effect)}"
             if effect.message is not None:
-                what += "  records " + (", ".join(map(_name, records(effect.message))) or "none")
+                what += "  records " + (names(records(effect.message)) or "none")
                 what += "" if effect.confirmed else " (not acknowledged)"
             if effect.seconds:
                 what += f"  {effect.seconds:g} s"

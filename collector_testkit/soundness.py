@@ -9,7 +9,7 @@ from collector_testkit.errors import HarnessError, ProgramError
 from collector_testkit.frontier import Assumed, Frontier
 from collector_testkit.history import Lifetime
 from collector_testkit.isolation import memory, what_leaked
-from collector_testkit.lifetime import Start
+from collector_testkit.lifetime import Start, what_is_missing
 from collector_testkit.runner import Runner
 
 __all__ = ["Soundness"]
@@ -50,7 +50,8 @@ class Soundness:
                 "the program fails in its first lifetime, before any fault",
                 value=f"{lifetime.error} at {lifetime.error_site or 'an unknown line'}",
                 expected="a first run, with no state yet, that ends in success",
-                next_step="run it by hand with collector_lab.run(), or give it the files, env and routes it needs",
+                next_step=what_is_missing(lifetime, start.disk)
+                or "run it by hand with collector_lab.run(), or give it the files, env and routes it needs",
             )
         fresh = self._runner.probe.first
         if fresh.shape() != lifetime.shape():

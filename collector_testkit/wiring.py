@@ -176,4 +176,4 @@ def missing_line(error: ModuleNotFoundError) -> str:
     if str(error.name).startswith(("collector_testkit", "stateful_mixin")):
         raise error
     missing = missing_extra(error)
-    return f"{missing.happened}: {missing.value.partition('.')[0]}; run {missing.next_step}"
+    return f"{missing.happened}: {missing.value}; {missing.next_step}"

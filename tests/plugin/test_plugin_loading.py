@@ -126,3 +126,20 @@ def test_command_line_without_a_library(project: pytest.Pytester, without: Calla
     assert (checked.ret, checked.outlines) == (2, [])
     assert checked.errlines == ["collector-testkit: " + LINE.format("pyfakefs")]
     assert project.run(*command, "--help").ret == 0
+
+
+@pytest.mark.parametrize("name", ["check", "CollectorLab"])
+def test_a_name_without_a_library(
+    project: pytest.Pytester, without: Callable[[str], None], name: str
+) -> None:
+    """Importing a name that needs a library ends in the error with the command, and no chain of others before it."""
+    without("pyfakefs")
+    ended = project.run(sys.executable, "-c", f"from collector_testkit import {name}")
+    text = "\n".join(ended.errlines)
+    assert (ended.ret, text.count("Traceback")) == (1, 1)
+    assert ended.errlines[-4:] == [
+        "collector_testkit.errors.MissingExtraError: collector-testkit needs a library that is not installed",
+        "  value:     pyfakefs",
+        "  expected:  the extra `testing`",
+        "  next step: run pip install 'collector-testkit[testing]'",
+    ]

@@ -5,13 +5,14 @@ import datetime
 import fractions
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
 import collector_testkit as kit
 from collector_testkit.cli import main
 
-from .programs import ROWS, URL, Collector, check, collector, complete
+from .programs import ROWS, URL, Collector, check, collector, complete, refusal
 
 UTC = datetime.timezone.utc
 
@@ -265,3 +266,32 @@ def test_arguments_reach_the_program():
     program = collector(finish=lambda self: seen.append((sys.argv[1:], os.environ["PORT"])))
     check(program, argv=(word for word in ["--once"]), env={"PORT": "8080"})
     assert set(map(str, seen)) == {"(['--once'], '8080')"}
+
+
+# -- left out ----------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("path", "given"),
+    [
+        ("/srv/state/seen", "/srv/state/"),
+        ("/srv/state/deep/seen", "/srv/state/deep/"),
+        ("/etc/it's mine.ini", None),
+        ("/var/lib/collector/config", "/var/lib/collector/config"),
+        ("/var/lib/collector/made/../config", "/var/lib/collector/config"),
+    ],
+)
+def test_a_file_that_is_not_there_is_named(path, given):
+    """A program that fails as a file or its directory is not there is told how to give it one, which then works."""
+
+    def read(self):
+        Path("/var/lib/collector/made").mkdir(exist_ok=True)
+        open(path, "w" if given != path and given and given.endswith("/") else "r").close()
+
+    lab = kit.CollectorLab()
+    lab.feed(URL).add(*ROWS)
+    with pytest.raises(kit.TestkitError) as by_hand:
+        lab.run(collector(finish=read))
+    error = refusal(collector(finish=read), "not-measured")
+    assert complete(by_hand.value).next_step == error.next_step
+    if given is not None:
+        assert f'collector_lab.file({given!r}) or Scenario(files={{{given!r}: ""}})' in error.next_step
+        assert check(collector(finish=read), files={given: ""}).verdict == "holds"
