@@ -141,6 +141,7 @@ def _call(program: Program, world: World, at_exit: list[Any]) -> tuple[str | Non
     except Stop:
         world.ledger.over = True  # it knows why, and where
     finally:
+        world.ledger.over = True
         sys.settrace(tracer)
     return error, site
 
@@ -205,6 +206,7 @@ def _process(world: World, printed: io.BytesIO) -> Iterator[list[Any]]:
     scenario, at_exit = world.scenario, list[Any]()
     output = io.TextIOWrapper(printed, "utf-8", "backslashreplace", write_through=True)
     with Patches() as patches, redirect_stdout(output), redirect_stderr(output), warnings.catch_warnings():
+        patches.callback(_restore_handlers, [(number, signal.getsignal(number)) for number in _SIGNALS])
         patches.put(sys, "argv", [world.program_name, *scenario.argv])
         patches.put(sys, "stdin", io.TextIOWrapper(io.BytesIO(), "utf-8"))
         patches.put(sys, "path", sys.path[:])
@@ -219,7 +221,6 @@ def _process(world: World, printed: io.BytesIO) -> Iterator[list[Any]]:
         # Not looked for: that would leave a file at a kill in the very middle of it.
         patches.put(tempfile, "tempdir", scenario.temporary)
         patches.callback(socket.setdefaulttimeout, socket.getdefaulttimeout())
-        patches.callback(_restore_handlers, [(number, signal.getsignal(number)) for number in _SIGNALS])
         patches.callback(_restore_logging, _logging())
         patches.put(logging.root.manager, "disable", 0)
         logging.root.handlers = []
@@ -290,6 +291,8 @@ def _alarm(world: World) -> Iterator[None]:
     began_s = _elapsed()
 
     def ring(number: int, frame: Any) -> None:
+        if world.ledger.over:
+            return
         sites = map(world.ledger.site, (frame, *threads.frames(world.threads)))
         world.ledger.stop(f"{limit_s:g} seconds of real time", next(filter(None, sites), None))
 
@@ -300,7 +303,7 @@ def _alarm(world: World) -> Iterator[None]:
     finally:
         _set_timer(signal.ITIMER_REAL, 0)
         _set_handler(signal.SIGALRM, handler)
-        if left_s:  # somebody else's alarm, as of pytest-timeout
+        if left_s:  # somebody else's alarm, which the world keeps back
             passed_s = _elapsed() - began_s
             _set_timer(signal.ITIMER_REAL, max(left_s - passed_s, 0.001), interval_s)
 

@@ -49,7 +49,9 @@ class Reality:
         missing = self._missing or _race(history.lifetimes)
         if missing is not None:
             return Confirmation("not-checked", (missing,))
-        said = self._confirmer.confirm(expected_of(history, self._runner.starts(history)))
+        expected = expected_of(history, self._runner.starts(history))
+        with self._runner.world.alarm.let():
+            said = self._confirmer.confirm(expected)
         if said.outcome == "disagrees":
             raise _disagreement(str(history.schedule), said)
         return said
@@ -76,9 +78,9 @@ class Reality:
         race = _race(lifetime for _, lifetime in whole)
         if race is not None:
             raise unasked(race)
-        said = self._confirmer.conform(
-            list(zip(self._runner.starts(clean), clean.lifetimes, strict=True)), whole
-        )
+        killed = list(zip(self._runner.starts(clean), clean.lifetimes, strict=True))
+        with self._runner.world.alarm.let():
+            said = self._confirmer.conform(killed, whole)
         if said.outcome == "not-checked":
             raise unasked("; ".join(said.details))
         if said.outcome == "disagrees":

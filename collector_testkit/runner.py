@@ -67,10 +67,12 @@ class Runner:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._forked:
-            self.template.close()
-            self._forked = False
-        self._opened.close()
+        try:
+            if self._forked:
+                self.template.close()
+                self._forked = False
+        finally:
+            self._opened.close()
 
     # -- lifetimes ------------------------------------------------------------------------------------
     def starting(self, disk: Disk, tick: int, now_s: float, turn: int = 0) -> Start:
@@ -120,6 +122,7 @@ class Runner:
         return self._known(self.template.run(start))
 
     def _known(self, lifetime: Lifetime) -> Lifetime:
+        self.world.alarm.ring()
         self.litter.add(lifetime.drawn)
         return lifetime
 

@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from collector_testkit.world.patches import Patches
@@ -75,11 +75,14 @@ class Refused(RuntimeError):
 class Guards:
     """Watches one process while a lifetime runs; `active` is true only then.
 
+    `is_stranger` tells whether the current thread is none of the program's, which may do what it likes.
+
     Source: PEP 578; `open` of pyfakefs raises no audit event, so each one seen is of the real disk.
     """
 
-    def __init__(self, site: Any) -> None:
+    def __init__(self, site: Any, is_stranger: Callable[[], bool]) -> None:
         self.active = False
+        self._is_stranger = is_stranger
         self.escapes: list[Escape] = []
         self._site = site
 
@@ -123,7 +126,9 @@ class Guards:
         return Refused(f"collector-testkit: {what} ({value}) is not simulated; {way_out}")
 
     def check(self, event: str, args: tuple[Any, ...]) -> None:
-        """Refuse what an audit event tells, if it leaves the simulated world."""
+        """Refuse what an audit event tells, if the program leaves the simulated world by it."""
+        if self._is_stranger():
+            return
         known = _WAYS.get(event)
         if known is not None:
             shown = [arg for arg in args if not isinstance(arg, socket.socket)]
@@ -167,7 +172,7 @@ class Guards:
         """`os.kill` of a machine on which nothing but the program runs."""
 
         def kill(pid: int, number: int) -> None:
-            if not self.active:
+            if not self.active or self._is_stranger():
                 original(pid, number)
             elif pid != os.getpid():
                 if number:

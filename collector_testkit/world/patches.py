@@ -5,9 +5,11 @@ from __future__ import annotations
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from types import ModuleType
 from typing import Any
+
+from collector_testkit.world.alarm import deferred
 
 __all__ = ["Patches", "classes", "classes_defining"]
 
@@ -17,6 +19,7 @@ _TOOLS = {
     "time_machine", "xdist",
 }  # fmt: skip
 
+_MISSING = object()
 _STDLIB = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")})
 
 
@@ -25,6 +28,15 @@ class Patches(ExitStack):
 
     _aliases: dict[int, list[tuple[ModuleType, str]]] | None = None
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._made: list[tuple[Any, str, Any, Any]] = []
+
+    def __exit__(self, *details: Any) -> bool:
+        """Undo all, whatever is raised meanwhile: a signal handler has its turn afterwards."""
+        with deferred():
+            return bool(super().__exit__(*details))
+
     def put(self, owner: Any, name: str, value: Any) -> None:
         """Set `owner.name` to `value` until closed."""
         if isinstance(owner, type):
@@ -32,11 +44,21 @@ class Patches(ExitStack):
             old = vars(owner).get(name)
         else:
             missing, old = not hasattr(owner, name), getattr(owner, name, None)
+        before = _MISSING if missing else old
+        self._made.append((owner, name, before, value))
         setattr(owner, name, value)
-        if missing:
-            self.callback(delattr, owner, name)
-        else:
-            self.callback(setattr, owner, name, old)
+        self.callback(_set, owner, name, before)
+
+    @contextmanager
+    def lifted(self) -> Iterator[None]:
+        """Have everything as it was before, for a while."""
+        try:
+            for owner, name, before, _ in reversed(self._made):
+                _set(owner, name, before)
+            yield
+        finally:
+            for owner, name, _, value in self._made:
+                setattr(owner, name, value)
 
     def everywhere(self, owner: Any, name: str, value: Any) -> None:
         """Replace `owner.name` and every alias of it that a module outside the standard library holds."""
@@ -55,6 +77,13 @@ class Patches(ExitStack):
                     if callable(bound):
                         self._aliases.setdefault(id(bound), []).append((module, alias))
         return self._aliases.get(id(value), [])
+
+
+def _set(owner: Any, name: str, value: Any) -> None:
+    if value is not _MISSING:
+        setattr(owner, name, value)
+    elif name in vars(owner):
+        delattr(owner, name)
 
 
 def _foreign_modules() -> Iterator[ModuleType]:

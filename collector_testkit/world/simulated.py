@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 from pyfakefs.fake_filesystem import FakeFilesystem
-from pyfakefs.fake_filesystem_unittest import Patcher
+from pyfakefs.fake_filesystem_unittest import Patcher, Pause
 
 from collector_testkit.effects import Disk
 from collector_testkit.errors import TestkitError
 from collector_testkit.scenario import STATE_DIR, Scenario
 from collector_testkit.world import aliases, lent, threads
+from collector_testkit.world.alarm import Alarm
 from collector_testkit.world.baton import Baton
 from collector_testkit.world.broker import FakeBroker, is_taken
 from collector_testkit.world.calls import Calls
@@ -58,7 +59,8 @@ class World:
         self.clock = Clock(lambda seconds: self.emit("sleep", "clock", seconds=seconds), self.baton)
         self.entropy = Entropy()
         self._wire = Wire(self._handle)
-        self.guards = Guards(self.ledger.site)
+        self.guards = Guards(self.ledger.site, self.baton.is_stranger)
+        self.alarm = Alarm(self._apart)
         self.disk: FakeDisk
         self.problem: TestkitError | None = None
         self.denied = False
@@ -69,15 +71,29 @@ class World:
         self._patches = Patches()
 
     def __enter__(self) -> World:
+        self.alarm.open()
         try:
             self._open()
         except BaseException:
-            self._patches.close()
+            self._close()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._patches.close()
+        self._close()
+
+    def _close(self) -> None:
+        try:
+            self._patches.close()
+        finally:
+            self._patches.close()  # if it was interrupted before it began
+            self.alarm.close()
+
+    @contextmanager
+    def _apart(self) -> Iterator[None]:
+        """Out of the simulation for a while, for what is none of the program's."""
+        with self._patches.lifted(), Pause(self._fs) if self._fs and self._fs.has_patcher else nullcontext():
+            yield
 
     def _open(self) -> None:
         patches, scenario = self._patches, self.scenario
