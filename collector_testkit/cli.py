@@ -299,37 +299,39 @@ class _Bar:
     def __init__(self, stream: IO[str], clock: Callable[[], float] = time.perf_counter) -> None:
         # Loaded now: a check simulates the clock and the disk, and would simulate them for rich as well.
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
         from rich.progress import Progress as RichProgress
 
         self._clock = clock
         self._began_s = self._drawn_s = clock()
         self._live = RichProgress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[done]}"), TimeElapsedColumn(),
             console=Console(file=stream), transient=True, get_time=clock,
             auto_refresh=False,  # no thread: a check forks
             redirect_stdout=False, redirect_stderr=False,  # a lifetime has its own
         )  # fmt: skip
-        self._task = self._live.add_task("", total=None)
+        self._task = self._live.add_task("", total=None, done="")
         self._shown = False
 
     def update(self, progress: Progress) -> None:
         """Show how far the exploration is."""
         now_s = self._clock()
-        if now_s - self._began_s < _PATIENCE_S or now_s - self._drawn_s < _FRAME_S:
+        waits = now_s - self._began_s < _PATIENCE_S or now_s - self._drawn_s < _FRAME_S
+        if waits and not progress.doing:
             return
         self._drawn_s = now_s
+        found = f"{progress.worlds:,} worlds, {progress.crash_points:,} crash points, {progress.crashes} crashes deep"
+        self._live.update(
+            self._task,
+            total=None if progress.doing else progress.worlds,
+            completed=progress.lifetimes_run,
+            description=progress.doing or found,
+            done="" if progress.doing else f"{progress.lifetimes_run:,}/{progress.worlds:,}",
+        )
         if not self._shown:
             self._shown = True
             self._live.start()
-        self._live.update(
-            self._task,
-            total=progress.worlds,
-            completed=progress.lifetimes_run,
-            description=f"{progress.worlds:,} worlds, {progress.crash_points:,} crash points, "
-            f"{progress.crashes} crashes deep",
-            refresh=True,
-        )
+        self._live.refresh()
 
     def close(self) -> None:
         """Remove the line."""

@@ -29,12 +29,13 @@ _WORLDS_EACH = 20  # or that many times the worlds
 
 
 class Progress(NamedTuple):
-    """How far an exploration is."""
+    """How far an exploration is; `doing` is what takes its time now, if it is something else than to explore."""
 
     worlds: int
     lifetimes_run: int
     crash_points: int
     crashes: int
+    doing: str = ""
 
 
 @dataclass

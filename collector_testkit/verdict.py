@@ -91,8 +91,15 @@ def _checked(
     found = explore(runner, alphabet, progress=progress, enough=lambda graph: _enough(graph, scenario))
     result = Judge(runner, found).result()
     if asked is not None:
-        result = replace(result, violations=[asked.confirmed(violation) for violation in result.violations])
+        so_far = Progress(found.worlds, found.lifetimes_run, found.crash_points, 0)
+        confirmed = []
+        for number, violation in enumerate(result.violations, start=1):
+            told = f"counterexample {number} of {len(result.violations)}, lived by real processes"
+            progress(so_far._replace(doing=told))
+            confirmed.append(asked.confirmed(violation))
+        result = replace(result, violations=confirmed)
         if world == "real":
+            progress(so_far._replace(doing=f"{found.worlds:,} worlds, lived by real processes"))
             try:
                 real = asked.conform(found)
                 result = replace(result, real=real, skipped=[*result.skipped, *real.details])
