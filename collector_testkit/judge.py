@@ -101,8 +101,8 @@ class Judge:
                 "the program published nothing that the kit could see",
                 value=f"{self.found.lifetimes_run} lifetimes run, 0 publishes",
                 expected="publish_output(routing_key, body, properties), pika's basic_publish, or what broker= names",
-                next_step='say how it publishes: Broker(http="POST https://..."), or Broker(call="module:function") of what'
-                " it looks up when it publishes; an override of publish_output that does not hand on is"
+                next_step='say how it publishes: Broker(http="POST https://..."), or Broker(call="module:function")'
+                " of what it looks up when it publishes; an override of publish_output that does not hand on is"
                 ' Broker(call="module:Class.publish_output")',
             )
 
