@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import importlib
 import os
@@ -10,6 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
+from types import FrameType
 from typing import Any, NamedTuple
 
 from collector_testkit.world.patches import Patches
@@ -43,6 +45,7 @@ _WAYS = {
     "os.mkfifo": ("a named pipe", "read and write plain files"),
     "os.chroot": ("another root directory", _SIMPLE_WAY),
     **dict.fromkeys((f"os.{name}" for name in _IDENTITY), ("another user or group", _SIMPLE_WAY)),
+    "syslog.syslog": ("the system log", "log with logging to a file or the standard error"),
     "socket.connect": ("a real socket", _FETCH + ", or name the callable that publishes as Broker(call=...)"),
     "socket.sendto": ("a real socket", "name the callable that sends as Broker(call=...)"),
     "socket.sendmsg": ("a real socket", "name the callable that sends as Broker(call=...)"),
@@ -56,6 +59,7 @@ _DISK = {
     "os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.chmod",
     "os.utime",
 }  # fmt: skip
+_LIBRARY = ("ctypes.dlopen", "ctypes.dlsym")
 _WRITE = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
 
@@ -75,14 +79,15 @@ class Refused(RuntimeError):
 class Guards:
     """Watches one process while a lifetime runs; `active` is true only then.
 
-    `is_stranger` tells whether the current thread is none of the program's, which may do what it likes.
+    `is_stranger` tells whether the current thread is none of the program's, which may do what it likes; `is_program`
+    whether a file is the program's.
 
     Source: PEP 578; `open` of pyfakefs raises no audit event, so each one seen is of the real disk.
     """
 
-    def __init__(self, site: Any, is_stranger: Callable[[], bool]) -> None:
+    def __init__(self, site: Any, is_stranger: Callable[[], bool], is_program: Callable[[str], bool]) -> None:
         self.active = False
-        self._is_stranger = is_stranger
+        self._is_stranger, self._is_program = is_stranger, is_program
         self.escapes: list[Escape] = []
         self._site = site
 
@@ -140,6 +145,9 @@ class Guards:
             raise self.refuse(
                 "the real disk", f"open({path!r}, {mode!r})", "write with open(), os or pathlib"
             )
+        if event in _LIBRARY and self._is_program(_caller_of_ctypes()) and ctypes.pythonapi not in args:
+            named = [arg for arg in args if not isinstance(arg, ctypes.CDLL)]
+            raise self.refuse("a library in C", f"{event}{_short(named)}", _SIMPLE_WAY)
         if event in _DISK:
             raise self.refuse("the real disk", f"{event}{_short(args)}", "use open(), os, shutil or pathlib")
 
@@ -198,6 +206,14 @@ def _short(args: Iterable[Any]) -> str:
     return text if len(text) <= 120 else text[:117] + "..."
 
 
+def _caller_of_ctypes() -> str:
+    """The file that asks `ctypes` for something: packages do so for their own purposes, when they are imported."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename in (__file__, ctypes.__file__):
+        frame = frame.f_back
+    return "" if frame is None else frame.f_code.co_filename
+
+
 class _Hook:
     """The audit hook of this process: Python has no way to remove one, so there is one, asleep when unused."""
 
@@ -215,5 +231,5 @@ class _Hook:
             self.guards[-1].check(event, args)
 
 
-_EVENTS = {*_WAYS, *_DISK, "open"}
+_EVENTS = {*_WAYS, *_DISK, *_LIBRARY, "open"}
 _HOOK = _Hook()

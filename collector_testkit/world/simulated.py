@@ -59,7 +59,7 @@ class World:
         self.clock = Clock(lambda seconds: self.emit("sleep", "clock", seconds=seconds), self.baton)
         self.entropy = Entropy()
         self._wire = Wire(self._handle)
-        self.guards = Guards(self.ledger.site, self.baton.is_stranger)
+        self.guards = Guards(self.ledger.site, self.baton.is_stranger, is_program)
         self.alarm = Alarm(self._apart)
         self.disk: FakeDisk
         self.problem: TestkitError | None = None

@@ -1,5 +1,6 @@
 """Bad input, escapes: work past the simulated world is refused by name, whatever the program makes of the refusal."""
 
+import ctypes
 import dbm
 import importlib
 import multiprocessing
@@ -11,6 +12,8 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import syslog
+import textwrap
 import types
 import urllib.request
 from collections.abc import Callable
@@ -27,6 +30,7 @@ import collector_testkit as kit
 from .programs import STATE, check, collector, refusal
 
 DATABASE = "/var/lib/collector/rows.db"
+LIBRARY = ctypes.CDLL(None)
 OTHER = "https://other.example/rows"
 
 
@@ -100,6 +104,10 @@ ESCAPES = {
     "sqlite3": Escape(lambda: sqlite3.connect(DATABASE), "an SQLite database", f"sqlite3.connect('{DATABASE}'"),
     "sqlite3 in memory": Escape(lambda: sqlite3.connect(":memory:"), "an SQLite database", "':memory:'"),
     "mmap": Escape(lambda: mmap(-1, 100), "a memory map", "mmap.__new__(-1, 100"),
+    "ctypes": Escape(lambda: ctypes.CDLL(None), "a library in C", "ctypes.dlopen(None)"),
+    "cdll": Escape(lambda: ctypes.cdll.LoadLibrary("libc.so.6"), "a library in C", "ctypes.dlopen('libc.so.6')"),
+    "function of a library": Escape(lambda: LIBRARY.rmdir(b"/nowhere/a"), "a library in C", "ctypes.dlsym('rmdir'"),
+    "syslog": Escape(lambda: syslog.syslog("row"), "the system log", "syslog.syslog("),
     "open of posix": Escape(past_the_fake, "the real disk", "'/tmp/collector-testkit-escape'"),
     "rename of posix": Escape(lambda: posix.rename("/nowhere/a", "/b"), "the real disk", "os.rename('/nowhere/a'"),
     "mkdir of posix": Escape(lambda: posix.mkdir("/nowhere/a"), "the real disk", "os.mkdir('/nowhere/a'"),
@@ -272,11 +280,36 @@ def make_a_pair():
     other.close()
 
 
+def ask_the_interpreter():
+    assert ctypes.pythonapi.PyLong_AsLong(ctypes.py_object(1)) == 1
+
+
 @pytest.mark.parametrize(
     "harmless",
-    [ask_for_own_process, ask_for_a_dead_process, signal_oneself, make_a_pair],
+    [ask_for_own_process, ask_for_a_dead_process, signal_oneself, make_a_pair, ask_the_interpreter],
     ids=lambda f: f.__name__,
 )
 def test_what_stays_inside_is_not_refused(harmless):
     """Signals to oneself, questions after processes and pairs of sockets stay inside the simulated machine."""
     assert check(collector(finish=lambda self: harmless())).verdict == "holds"
+
+
+def test_a_library_of_an_installed_package_is_not_refused(tmp_path, monkeypatch):
+    """Packages load libraries for their own purposes, when they are imported and later."""
+    (tmp_path / "site-packages").mkdir()
+    (tmp_path / "site-packages" / "clib.py").write_text(
+        textwrap.dedent("""
+            import ctypes
+            LIBRARY = ctypes.CDLL(None)
+            def ask():
+                return LIBRARY.getpid() and ctypes.CDLL(None).getppid()
+        """)
+    )
+    monkeypatch.syspath_prepend(tmp_path / "site-packages")
+
+    def finish(self):
+        sys.modules.pop("clib", None)
+        assert importlib.import_module("clib").ask() is not None
+
+    result = check(collector(finish=finish))
+    assert result.verdict == "holds", result.problem
