@@ -244,17 +244,18 @@ class StatefulCollectorMixin:
         raise StateLoadError(message) from cause
 
     def _set_aside(self, file: StateFile, cause: UnreadableStateError) -> None:
-        aside = file.set_aside()
-        _LOGGER.error(
+        _LOGGER.error(  # before the rename, which may fail: the cause must be told in any case
             "%s",
             four_parts(
-                f"The state file {file.path} is unreadable, so this run starts from the default state "
-                "and may publish again what was published",
+                f"The state file {file.path} is unreadable, so it is set aside, and this run starts from the "
+                "default state and may publish again what was published",
                 got=str(cause),
                 expected="a complete state, whose classes can be imported",
-                todo=f"find the cause; the file is kept as {file.path.with_name(aside.name)}",
+                todo="find the cause; the file is kept beside it, as the next record says",
             ),
-            exc_info=cause,
         )
+        _LOGGER.debug("Why the state file %s is unreadable:", file.path, exc_info=cause)
+        aside = file.set_aside()
+        _LOGGER.warning("The unreadable state file is kept as %s", file.path.with_name(aside.name))
         for name in aside.dropped:
             _LOGGER.warning("Removed %s: the newest %d are kept", file.path.with_name(name), KEPT_MAX)

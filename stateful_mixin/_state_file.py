@@ -139,13 +139,20 @@ class StateFile:
         """Keep the file under another name.
 
         Raises:
-            StateReadError: The operating system refused; the file is still there, under one of the names.
+            StateReadError: The operating system refused; the file is still there, under one of the two names.
         """
         try:
             with trusted_directory(self.path.parent) as directory:
                 return set_aside(directory, self.path.name)
         except OSError as exc:
-            raise with_errno(StateReadError(self._no_state(exc)), exc) from exc
+            message = four_parts(
+                f"The unreadable state file {self.path} was not set aside for good",
+                got=f"{type(exc).__name__}: {exc}",
+                expected="a directory that this user can write to, and a disk that takes it",
+                todo="remove the cause and run the collector again; the file is there, under its own name or "
+                f"as {self.path.name}.corrupt-<n>",
+            )
+            raise with_errno(StateReadError(message), exc) from exc
 
     def kept_aside(self) -> list[str]:
         """Return the names of files that were set aside, the oldest first."""

@@ -243,10 +243,29 @@ def test_unreadable_file_is_kept_aside(
     assert Collector({"state_dir": directory}).load_state() == "default"
     assert kept(directory) == [f"{NAME}.corrupt-1"]
     assert (directory / f"{NAME}.corrupt-1").read_bytes() == content
-    (record,) = caplog.records
-    assert record.levelno == logging.ERROR
-    assert f"{NAME}.corrupt-1" in record.getMessage()
-    assert record.exc_info is not None
+    cause, name = caplog.records
+    assert (cause.levelno, name.levelno) == (logging.ERROR, logging.WARNING)
+    assert "is unreadable" in cause.getMessage()
+    assert f"{NAME}.corrupt-1" in name.getMessage()
+
+
+def test_failing_to_set_aside(
+    directory: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the disk fails after the rename, the cause is in the log, and the error says where the file may be."""
+
+    def broken(descriptor: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    put(directory, b"garbage")
+    collector = Collector({"state_dir": directory})
+    monkeypatch.setattr("stateful_mixin._aside.os", type("Os", (), {**vars(os), "fsync": broken}))
+    with pytest.raises(StateReadError, match="not set aside for good") as caught:
+        collector.load_state()
+    assert caught.value.errno == errno.EIO
+    assert f"{NAME}.corrupt-<n>" in str(caught.value)
+    assert "left as it is" not in str(caught.value)
+    assert "UnpicklingError" in caplog.text
 
 
 @each_broken
@@ -271,7 +290,8 @@ def test_ten_are_kept(directory: Path, caplog: pytest.LogCaptureFixture) -> None
     numbers = {int(name.rpartition("-")[2]) for name in kept(directory)}
     assert numbers == set(range(3, 13))
     assert (directory / f"{NAME}.corrupt-12").read_bytes() == b"garbage 11"
-    removed = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    removed = [text for text in warnings if text.startswith("Removed")]
     assert [f"{NAME}.corrupt-{number}" in text for number, text in enumerate(removed, 1)] == [True, True]
 
 
