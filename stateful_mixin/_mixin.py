@@ -241,6 +241,7 @@ class StatefulCollectorMixin:
             todo="repair or restore it; remove it only if publishing everything again is harmless",
         )
         _LOGGER.error("%s", message)
+        _LOGGER.debug("Why the state file %s is unreadable:", self.state_file_path, exc_info=cause)
         raise StateLoadError(message) from cause
 
     def _set_aside(self, file: StateFile, cause: UnreadableStateError) -> None:

@@ -3,8 +3,11 @@
 Must not know what follows from an unreadable state; the collector decides that.
 """
 
+import json
 import logging
+import pickle
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,6 +39,9 @@ from stateful_mixin._lock import hold_lock
 from stateful_mixin._parts import Parts
 
 _LOGGER = logging.getLogger(__name__)
+_TELLING = (EOFError, ImportError, UnicodeError, json.JSONDecodeError, pickle.UnpicklingError)
+"""Errors of decoding whose text names bytes and modules, never values."""
+
 _PYTHON2_START = b"\x80\x02"  # the pickle protocol that was Python 2's highest
 
 
@@ -82,19 +88,28 @@ class StateFile:
         Raises:
             UnreadableStateError: There is none: the bytes are torn, altered or foreign.
             StateLoadError: The bytes are whole, but of another codec or a later version, or memory ran out.
+            StateReadError: The operating system refused something on the way.
             UntrustedStateError: The pickle names what it may not.
         """
         started = time.perf_counter()
         payload = find_payload(content)
         self._require_own(payload)
+        is_python2 = self._is_python2(payload)
+        load_kwargs = hooks.load_kwargs() if is_python2 else {}
         try:
-            state = self._decode_payload(payload, hooks)
+            state = self._decode_payload(payload, load_kwargs)
         except UntrustedStateError as exc:
             raise UntrustedStateError(f"{self.path}: {exc}") from exc
         except MemoryError as exc:
             raise StateLoadError(self._no_state(exc)) from exc
+        except (
+            OSError
+        ) as exc:  # this machine's fault rather than the file's: an import that found no descriptor
+            raise with_errno(StateReadError(self._no_state(exc)), exc) from exc
         except Exception as exc:  # unpickling runs the state's own code: it may raise anything
-            raise UnreadableStateError(f"{type(exc).__name__}: {exc}") from exc
+            raise UnreadableStateError(_told(exc)) from exc
+        if is_python2:
+            state = hooks.adjust(state)  # outside: its mistakes are the program's, not the file's
         _LOGGER.info(
             "Loaded the state from %s: %d bytes, %s, decoded in %.1f ms",
             self.path,
@@ -186,13 +201,14 @@ class StateFile:
                 )
             )
 
-    def _decode_payload(self, payload: Payload, hooks: Python2Hooks) -> Any:
-        content, start = payload.content, payload.start
-        if not isinstance(self.codec, PickleCodec):
-            return self.codec.decode(content[start:])
-        if payload.codec is None and content.startswith(_PYTHON2_START):
-            return hooks.adjust(self.codec.decode(content, **hooks.load_kwargs()))
-        return self.codec.decode(content, start)
+    def _is_python2(self, payload: Payload) -> bool:
+        is_bare_pickle = payload.codec is None and isinstance(self.codec, PickleCodec)
+        return is_bare_pickle and payload.content.startswith(_PYTHON2_START)
+
+    def _decode_payload(self, payload: Payload, load_kwargs: Mapping[str, Any]) -> Any:
+        if isinstance(self.codec, PickleCodec):
+            return self.codec.decode(payload.content, payload.start, **load_kwargs)
+        return self.codec.decode(payload.content[payload.start :])
 
     def _no_state(self, exc: BaseException) -> str:
         return four_parts(
@@ -218,3 +234,12 @@ class StateFile:
             if isinstance(exc, OSError):
                 raise with_errno(StateWriteError(message), exc) from exc
             raise StateSaveError(message) from exc
+
+
+def _told(exc: BaseException) -> str:
+    """What an error of decoding is, and where: its text may hold what is in the state, unless it is a known one."""
+    if isinstance(exc, _TELLING):
+        return f"{type(exc).__name__}: {exc}"
+    place = traceback.extract_tb(exc.__traceback__)[-1:]
+    where = "".join(f" in {Path(frame.filename).name}:{frame.lineno}, {frame.name}()" for frame in place)
+    return f"{type(exc).__name__}{where} (its text, which may hold data, is logged at level DEBUG)"

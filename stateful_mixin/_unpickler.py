@@ -98,7 +98,10 @@ class WaryUnpickler(pickle.Unpickler):
         if (module, name) in (("builtins", "getattr"), ("__builtin__", "getattr")):
             return get_member
         _refuse_dangerous(module, name, None)
-        found = super().find_class(module, name)
+        try:
+            found = super().find_class(module, name)
+        except AttributeError as exc:
+            raise pickle.UnpicklingError(f"there is no {module}.{name}") from exc
         # Again by what was found: a name may lead elsewhere, as `shutil` leads to `os`.
         _refuse_dangerous(str(getattr(found, "__module__", "")), name, found)
         return found

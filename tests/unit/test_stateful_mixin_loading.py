@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import enum
 import errno
@@ -229,7 +230,7 @@ BROKEN = {
     "no pickle": b"garbage",
     "torn pickle": pickle.dumps(list(range(100)))[:-1],
     "no such class": b"\x80\x04\x95\x13\x00\x00\x00\x00\x00\x00\x00\x8c\x04gone\x94\x8c\x05State\x94\x93.",
-    "its code raises": b"cshelve\nopen\n(S'/no/such/directory/x'\ntR.",
+    "its code raises": b"cdatetime\ndate\n(I0\nI0\nI0\ntR.",
 }
 each_broken = pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN)
 
@@ -247,6 +248,71 @@ def test_unreadable_file_is_kept_aside(
     assert (cause.levelno, name.levelno) == (logging.ERROR, logging.WARNING)
     assert "is unreadable" in cause.getMessage()
     assert f"{NAME}.corrupt-1" in name.getMessage()
+
+
+class Buggy(Collector):
+    def adjust_state_from_py2_pickle(self, state: Any) -> Any:
+        return state["no such key"]
+
+
+@pytest.mark.parametrize("policy", ["set-aside", "raise"])
+def test_a_hook_that_raises_leaves_the_file(directory: Path, policy: str) -> None:
+    """A mistake in a hook is the program's: its exception is raised, and the file stays."""
+    put(directory, PYTHON2)
+    with pytest.raises(KeyError, match="no such key"):
+        type("Buggy", (Buggy,), {"on_unreadable_state": policy})({"state_dir": directory}).load_state()
+    with pytest.raises(AttributeError):
+        type("Buggy", (Collector,), {"get_py2_pickle_load_kwargs": lambda self: self.none})(
+            {"state_dir": directory}
+        ).load_state()
+    assert kept(directory) == [NAME]
+
+
+class Descriptors:
+    """A state whose unpickling finds no file descriptor left, as an import may."""
+
+    def __setstate__(self, state: Any) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+
+@pytest.mark.parametrize("policy", ["set-aside", "raise"])
+def test_no_descriptor_left_leaves_the_file(directory: Path, policy: str) -> None:
+    """What the machine lacks while a state is decoded says nothing of the file, which stays."""
+    state = Descriptors()
+    state.__dict__["a"] = 1
+    put(directory, pickle.dumps(state))
+    with pytest.raises(StateReadError) as caught:
+        type("Some", (Collector,), {"on_unreadable_state": policy})({"state_dir": directory}).load_state()
+    assert caught.value.errno == errno.EMFILE
+    assert kept(directory) == [NAME]
+
+
+class Telling:
+    def __setstate__(self, state: Any) -> None:
+        raise ValueError(f"bad state: {state}")
+
+
+@pytest.mark.parametrize("policy", ["set-aside", "raise"])
+def test_the_log_holds_no_contents(directory: Path, policy: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The log of a state that cannot be decoded says what was raised and where, its text only at level DEBUG."""
+    state = Telling()
+    state.__dict__["password"] = "hunter2"
+    put(directory, pickle.dumps(state))
+    caplog.set_level(logging.DEBUG)
+    with contextlib.suppress(StateLoadError):
+        type("Some", (Collector,), {"on_unreadable_state": policy})({"state_dir": directory}).load_state()
+    show = logging.Formatter().format
+    told = [show(record) for record in caplog.records if record.levelno > logging.DEBUG]
+    assert not any("hunter2" in text for text in told)
+    assert f"ValueError in {Path(__file__).name}:" in told[0]
+    assert any("hunter2" in show(record) for record in caplog.records)
+
+
+def test_a_class_that_is_gone_is_named(directory: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The log names the class that is not in its module any more."""
+    put(directory, b"cdatetime\nGone\n.")
+    Collector({"state_dir": directory}).load_state()
+    assert "there is no datetime.Gone" in caplog.text
 
 
 def test_failing_to_set_aside(
