@@ -56,21 +56,30 @@ def find_payload(content: bytes) -> Payload:
             f"torn: {len(content) - HEADER_SIZE} bytes after a header that says {size}"
         )
     (noted,) = _CHECKSUM.unpack_from(content, _START.size)
-    if not content.startswith(_MAGIC) or noted != _checksum(content):
+    if not content.startswith(_MAGIC) or noted != _checksum(content, _MAGIC):
         raise UnreadableStateError("altered: the checksum does not fit")
     return Payload(content, HEADER_SIZE, codec.rstrip(b"\0").decode("ascii"), version)
 
 
-def _checksum(content: bytes) -> int:
+def _checksum(content: bytes, magic: bytes) -> int:
+    """The checksum of a file that begins with `magic`, or would but for an alteration."""
     view = memoryview(content)
-    return zlib.crc32(view[: _START.size], zlib.crc32(view[HEADER_SIZE:]))
+    start = magic + view[len(magic) : _START.size]
+    return zlib.crc32(start, zlib.crc32(view[HEADER_SIZE:]))
 
 
 def _resembles_header(content: bytes) -> bool:
     """Whether `content` begins as a header does, one that was torn or altered included.
 
-    Half of the magic number decides: an altered header must not pass for a bare pickle.
+    An altered header must not pass for a bare pickle, and no bare pickle or JSON for a header, as texts such as
+    "STATE-2024" would by their letters. None of those begins with the first byte of the magic number; where
+    that one was altered, the checksum decides.
     """
     found = content[: len(_MAGIC)]
     alike = sum(one == other for one, other in zip(found, _MAGIC, strict=False))
-    return alike >= min(len(found), len(_MAGIC) // 2)
+    if content[0] == _MAGIC[0]:
+        return alike >= min(len(found), len(_MAGIC) // 2)
+    if alike != len(_MAGIC) - 1 or len(content) < HEADER_SIZE:
+        return False
+    (noted,) = _CHECKSUM.unpack_from(content, _START.size)
+    return bool(noted == _checksum(content, _MAGIC))

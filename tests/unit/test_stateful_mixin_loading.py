@@ -8,6 +8,8 @@ import enum
 import errno
 import http
 import ipaddress
+import itertools
+import json
 import logging
 import os
 import pickle
@@ -30,6 +32,7 @@ from stateful_mixin import (
     StateReadError,
     _integrity,
 )
+from stateful_mixin._errors import UnreadableStateError
 
 NAME = "the.state"
 # What the cPickle of Python 2.7 wrote.
@@ -167,6 +170,31 @@ def test_library_types(directory: Path, state: Any, protocol: int) -> None:
     collector = Raising({"state_dir": directory}, state_pickle_protocol=protocol)
     collector.save_state(state)
     assert collector.load_state() == state
+
+
+TEXTS = ["STATE-2024", "STATUS: ok", "xSTATE", "STATE\xfb\xfc", "STATE\xfb\xfc" + "x" * 40]
+
+
+@pytest.mark.parametrize("state", [*TEXTS, [251], [64763], {"STATE": 1}], ids=repr)
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_bare_file_that_looks_like_a_header(directory: Path, state: Any, protocol: int) -> None:
+    """A bare file whose text or numbers are those of our header is still a bare file."""
+    put(directory, pickle.dumps(state, protocol))
+    assert Raising({"state_dir": directory}).load_state() == state
+    put(directory, json.dumps(state, ensure_ascii=False).encode())
+    assert type("Json", (Raising,), {"state_codec": "json"})({"state_dir": directory}).load_state() == state
+
+
+@pytest.mark.parametrize("state", [1, "text", {"a": list(range(9))}], ids=repr)
+def test_no_alteration_of_a_byte_passes(directory: Path, state: Any) -> None:
+    """A file of ours in which any byte is any other is noticed as altered or torn, and never taken for a bare one."""
+    path = Collector({"state_dir": directory}).state_file_path
+    Collector({"state_dir": directory}).save_state(state)
+    content = path.read_bytes()
+    for place, byte in itertools.product(range(len(content)), range(256)):
+        if byte != content[place]:
+            with pytest.raises(UnreadableStateError, match=r"torn|altered"):
+                _integrity.find_payload(content[:place] + bytes([byte]) + content[place + 1 :])
 
 
 # -- Python 2 -----------------------------------------------------------------------------------------------
