@@ -65,11 +65,11 @@ class JsonCodec:
         """Return `state` as JSON, in ASCII.
 
         Raises:
-            ValueError: JSON would change it: it has tuples, keys that are no text, or numbers like NaN.
+            ValueError: JSON would change it: it has tuples, keys that are no text, numbers like NaN, or
+                objects of subclasses, which would come back as plain ones.
         """
-        text = json.dumps(state, allow_nan=False)
-        if json.loads(text) != state:
-            raise ValueError("JSON would change this state: make tuples lists, and all keys text")
+        text = json.dumps(state, allow_nan=False)  # first, since it notices a state that contains itself
+        _require_plain(state)
         return Parts(text.encode("ascii"))
 
     def decode(self, content: bytes) -> Any:
@@ -100,6 +100,29 @@ class CustomCodec:
     def decode(self, content: bytes) -> Any:
         """Return what the codec makes of `content`."""
         return self._codec.loads(content)
+
+
+_PLAIN = frozenset({bool, float, int, str, type(None)})
+
+
+def _require_plain(state: Any) -> None:
+    """Refuse what JSON would bring back as another type, be it equal."""
+    kind = type(state)
+    if kind is dict:
+        for key in state:
+            if type(key) is not str:
+                raise ValueError(
+                    f"JSON would change this state: it has keys of type {type(key).__name__}, not str"
+                )
+        for value in state.values():
+            _require_plain(value)
+    elif kind is list:
+        for value in state:
+            _require_plain(value)
+    elif kind not in _PLAIN:
+        raise ValueError(
+            f"JSON would change this state: it has a {kind.__name__}; make it plain data, as a list"
+        )
 
 
 AnyCodec = PickleCodec | JsonCodec | CustomCodec

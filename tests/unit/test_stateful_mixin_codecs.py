@@ -8,7 +8,7 @@ import json
 import os
 import pickle
 import zoneinfo
-from collections import OrderedDict
+from collections import Counter, OrderedDict, defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +108,19 @@ def test_json_codec(directory: Path) -> None:
     assert json.loads(collector.state_file_path.read_bytes()) == state
 
 
-@pytest.mark.parametrize("state", [{1: "a"}, [(1, 2)], {"x": float("nan")}, {"x": {1}}, {True: 1}], ids=repr)
+class Number(enum.IntEnum):
+    ONE = 1
+
+
+class Text(str):
+    pass
+
+
+CHANGED: list[Any] = [{1: "a"}, [(1, 2)], {"x": float("nan")}, {"x": {1}}, {True: 1}]
+CHANGED += [Counter("a"), [defaultdict(int)], {"x": OrderedDict()}, [Number.ONE], Text("a"), {Text("a"): 1}]
+
+
+@pytest.mark.parametrize("state", CHANGED, ids=repr)
 def test_json_codec_refuses_what_json_changes(directory: Path, state: Any) -> None:
     """A state that would come back as another one is refused when it is saved."""
     collector = Json({"state_dir": directory})
