@@ -1,12 +1,23 @@
 """The block in which a state is loaded, changed in place and saved. Knows when, not how."""
 
+import datetime
+import decimal
+import enum
+import fractions
+import pathlib
+import re
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from stateful_mixin._errors import ConfigError, four_parts
 
-_UNCHANGEABLE = (bool, bytes, complex, float, frozenset, int, str, tuple, type(None))
+_UNCHANGEABLE = (
+    bytes, complex, float, frozenset, int, range, str, tuple, type, type(None),
+    datetime.date, datetime.time, datetime.timedelta, datetime.tzinfo, decimal.Decimal, enum.Enum, fractions.Fraction,
+    pathlib.PurePath, re.Pattern, uuid.UUID,
+)  # fmt: skip
 
 
 @contextmanager
@@ -38,7 +49,8 @@ def transaction(load: Callable[[], Any], save: Callable[[Any], None], running: s
 
 
 def _require_changeable(state: Any) -> None:
-    if isinstance(state, _UNCHANGEABLE):
+    is_frozen = getattr(getattr(state, "__dataclass_params__", None), "frozen", False)
+    if isinstance(state, _UNCHANGEABLE) or is_frozen:
         raise ConfigError(
             four_parts(
                 "A state_transaction() could save no change of this state",

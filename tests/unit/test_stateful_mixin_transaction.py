@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import datetime
+import uuid
 from collections.abc import Callable
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +110,18 @@ def test_one_within_the_other_is_refused(collector: Collector) -> None:
         nest()
 
 
-@pytest.mark.parametrize("make", [lambda: None, lambda: 1, lambda: "text", lambda: (1, [])])
+@dataclasses.dataclass(frozen=True)
+class Frozen:
+    one: int = 1
+
+
+UNCHANGEABLE = [
+    None, True, 1, 1.5, "text", (1, []), range(3), frozenset({1}), datetime.date(2026, 1, 2), datetime.datetime.min,
+    datetime.timedelta(1), datetime.timezone.utc, Decimal(1), Fraction(1, 2), Path("/a"), uuid.UUID(int=1), Frozen(),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("make", [lambda state=state: state for state in UNCHANGEABLE])
 def test_unchangeable_state_is_refused(collector: Collector, make: Callable[[], Any]) -> None:
     """A state that cannot be changed in place is refused before the block runs."""
     collector.make_default_state = make  # type: ignore[method-assign]  # a subclass in short
