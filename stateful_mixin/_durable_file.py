@@ -81,6 +81,13 @@ def exists(path: Path) -> bool:
     return True
 
 
+def is_missing(directory: Path) -> bool:
+    """Whether `directory` is not there because nobody has made it; a link that leads nowhere may lead to it again."""
+    return not any(
+        os.path.islink(path) and not os.path.exists(path) for path in (directory, *directory.parents)
+    )
+
+
 def sync_directory(directory: int) -> None:
     """Make the names in the directory durable.
 

@@ -4,6 +4,7 @@ The lock file stays behind, empty: a process that removed it could remove anothe
 kernel's lock on it, which ends with the process however that ends.
 """
 
+import errno
 import fcntl
 import logging
 import os
@@ -37,12 +38,11 @@ def hold_lock(directory: int, path: Path) -> None:
             descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600, dir_fd=directory)
             try:
                 _lock_at_once(descriptor, path)
+                status = os.fstat(descriptor)
             except BaseException:
                 os.close(descriptor)
                 raise
-            locked = _number(descriptor)
-            assert locked is not None
-            _held[locked] = descriptor
+            _held[status.st_dev, status.st_ino] = descriptor
             # And once more, in case somebody removed the file between the two calls: a third process may
             # have locked a new one by now.
 
@@ -67,17 +67,21 @@ def _lock_at_once(descriptor: int, path: Path) -> None:
 
 
 def _is_held(number: tuple[int, int] | None) -> bool:
-    return number is not None and number in _held and _number(_held[number]) == number
-
-
-def _number(file: int | str, directory: int | None = None) -> tuple[int, int] | None:
-    """Device and number of a descriptor, or of a name in a directory; `None` if there is none."""
+    if number is None or number not in _held:
+        return False
     try:
-        status = (
-            os.fstat(file)
-            if isinstance(file, int)
-            else os.stat(file, dir_fd=directory, follow_symlinks=False)
-        )
-    except OSError:
+        status = os.fstat(_held[number])
+    except OSError as exc:
+        if exc.errno == errno.EBADF:  # somebody closed it, and the lock with it
+            return False
+        raise
+    return (status.st_dev, status.st_ino) == number
+
+
+def _number(name: str, directory: int) -> tuple[int, int] | None:
+    """Device and number of a name in a directory; `None` if there is none."""
+    try:
+        status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
         return None
     return status.st_dev, status.st_ino

@@ -18,6 +18,7 @@ from stateful_mixin._aside import SetAside, kept_aside, set_aside
 from stateful_mixin._codec import AnyCodec, JsonCodec, PickleCodec
 from stateful_mixin._durable_file import (
     exists,
+    is_missing,
     make_directory,
     read_trusted,
     replace_file,
@@ -78,7 +79,7 @@ class StateFile:
                     hold_lock(directory, self.path)
                 return read_trusted(directory, self.path)
         except OSError as exc:
-            if isinstance(exc, FileNotFoundError) and not self.is_locked:
+            if isinstance(exc, FileNotFoundError) and not self.is_locked and is_missing(self.path.parent):
                 return None  # no directory either; with a lock it has just been made
             raise with_errno(StateReadError(self._no_state(exc)), exc) from exc
 

@@ -428,6 +428,16 @@ def test_file_in_place_of_the_directory_raises(tmp_path: Path, kind: type[Collec
     assert caught.value.errno in (errno.ENOTDIR, errno.EEXIST)
 
 
+@pytest.mark.parametrize("lock", [True, False])
+@pytest.mark.parametrize("below", ["", "below"])
+def test_a_link_that_leads_nowhere_raises(tmp_path: Path, lock: bool, below: str) -> None:
+    """A directory behind a link whose target is gone, such as a disk not mounted, is no first run."""
+    (tmp_path / "link").symlink_to(tmp_path / "gone")
+    kind = type("Some", (Collector,), {"state_lock": lock})
+    with pytest.raises(StateReadError):
+        kind({"state_dir": tmp_path / "link" / below}).load_state()
+
+
 @pytest.mark.parametrize("policy", ["set-aside", "raise"])
 def test_failing_read_raises(policy: str) -> None:
     """A file whose reading fails, as on a broken disk, raises and is left alone.

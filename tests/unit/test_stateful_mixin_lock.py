@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from stateful_mixin import StatefulCollectorMixin, StateLockedError
+from stateful_mixin import StatefulCollectorMixin, StateLockedError, StateReadError, StateWriteError
 
 LOADS = """
 import sys
@@ -136,3 +138,28 @@ def test_error_is_no_exception() -> None:
     error = StateLockedError("in use")
     assert not isinstance(error, Exception)
     assert (error.code, str(error)) == (75, "in use")
+
+
+@pytest.mark.parametrize("name", ["stat", "fstat"])
+def test_a_lock_that_cannot_be_looked_at(directory: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A disk error while the lock is looked at is told as one, not as a lock that another process holds."""
+
+    class Os:
+        def __getattr__(self, attribute: str) -> Any:
+            return broken if attribute == name else getattr(os, attribute)
+
+    def broken(*_: Any, **__: Any) -> Any:
+        raise OSError(errno.EIO, "Input/output error")
+
+    collector = Collector({"state_dir": directory})
+    with monkeypatch.context() as patched:
+        patched.setattr("stateful_mixin._lock.os", Os())
+        for error, deed in (
+            (StateReadError, collector.load_state),
+            (StateWriteError, lambda: collector.save_state(1)),
+        ):
+            with pytest.raises(error) as caught:
+                deed()
+            assert getattr(caught.value, "errno", None) == errno.EIO
+    collector.save_state(1)
+    assert collector.load_state() == 1
