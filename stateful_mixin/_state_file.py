@@ -6,6 +6,7 @@ Must not know what follows from an unreadable state; the collector decides that.
 import json
 import logging
 import pickle
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -40,6 +41,9 @@ from stateful_mixin._lock import hold_lock
 from stateful_mixin._parts import Parts
 
 _LOGGER = logging.getLogger(__name__)
+_replacing = threading.RLock()
+"""Held while a file is replaced: two threads would share its temporary file. Reentrant, for a signal's handler."""
+
 _TELLING = (EOFError, ImportError, UnicodeError, json.JSONDecodeError, pickle.UnpicklingError)
 """Errors of decoding whose text names bytes and modules, never values."""
 
@@ -137,6 +141,7 @@ class StateFile:
             self._make_directory()
         with (
             self._saving(left="the previous state is untouched"),
+            _replacing,
             trusted_directory(self.path.parent) as directory,
         ):
             if self.is_locked:

@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
@@ -218,3 +219,25 @@ def test_first_save_syncs_the_directory_name(
     collector.save_state(0)
     assert [call.split()[0] for call in log.calls] == ["fsync", "fsync", "replace", "fsync"]
     assert log.calls[0] == "fsync directory"
+
+
+def test_threads_save_one_after_the_other(tmp_path: Path) -> None:
+    """Threads that save to one file at once never fail, and leave one of their states whole."""
+    states = [{"thread": number, "rows": list(range(20_000))} for number in range(4)]
+    collectors = [Collector({"state_dir": tmp_path / "state"}) for _ in states]
+    failed = []
+
+    def save(collector: Collector, state: Any) -> None:
+        try:
+            for _ in range(15):
+                collector.save_state(state)
+        except Exception as exc:
+            failed.append(exc)
+
+    threads = [threading.Thread(target=save, args=pair) for pair in zip(collectors, states, strict=True)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert collectors[0].load_state() in states
