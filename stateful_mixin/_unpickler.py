@@ -8,24 +8,49 @@ import copyreg
 import enum
 import io
 import pickle
+import types
 from collections.abc import Iterable
-from types import ModuleType
 from typing import Any
 
 from stateful_mixin._errors import UntrustedStateError, four_parts
 
 _REFUSED = frozenset({
-    "_ctypes", "_imp", "_pickle", "_posixsubprocess", "_thread", "asyncio", "bdb", "cProfile", "code", "codeop",
-    "concurrent", "ctypes", "gc", "importlib", "inspect", "marshal", "multiprocessing", "pdb", "pickle", "pip",
-    "profile", "pty", "pydoc", "runpy", "signal", "site", "socket", "subprocess", "threading", "timeit", "trace",
-    "webbrowser",
+    "_aix_support", "_ctypes", "_imp", "_osx_support", "_pickle", "_posixsubprocess", "_signal", "_socket", "_thread",
+    "asyncio", "bdb", "cProfile", "cgitb", "code", "codeop", "concurrent", "ctypes", "dbm", "distutils", "doctest",
+    "ensurepip", "gc", "idlelib", "importlib", "inspect", "lib2to3", "logging.config", "mailcap", "marshal",
+    "multiprocessing", "pdb", "pickle", "pip", "pkg_resources", "pkgutil", "profile", "pty", "pydoc", "runpy",
+    "setuptools", "shelve", "signal", "site", "socket", "subprocess", "threading", "timeit", "trace", "unittest",
+    "venv", "webbrowser", "zipimport",
 })  # fmt: skip
 """Modules, packages with all they hold, that start programs, build code or load it."""
 
 _CLASSES_ONLY = frozenset(
-    {"__builtin__", "_io", "builtins", "io", "nt", "operator", "os", "posix", "shutil", "sys"}
+    {
+        "__builtin__",
+        "_io",
+        "builtins",
+        "io",
+        "nt",
+        "operator",
+        "os",
+        "platform",
+        "posix",
+        "shutil",
+        "sys",
+        "uuid",
+    }
 )
 """Modules whose functions do so too, but whose plain classes may be in a state."""
+
+_CODE = (
+    types.BuiltinFunctionType,
+    types.CellType,
+    types.CodeType,
+    types.FunctionType,
+    types.MethodType,
+    types.ModuleType,
+)
+"""Classes whose objects are code, under whatever name: `types` is not the only module that has them."""
 
 _REFUSED_CLASSES = frozenset(
     {("_io", "FileIO"), ("io", "FileIO"), ("operator", "attrgetter"), ("operator", "methodcaller")}
@@ -53,7 +78,7 @@ def get_member(owner: Any, name: str) -> Any:
 
     Source: CPython 3.11, `Enum.__reduce_ex__` gives `getattr` and the member's name.
     """
-    if name.startswith("__") or isinstance(owner, ModuleType):
+    if name.startswith("__") or isinstance(owner, types.ModuleType):
         raise UntrustedStateError(
             _refusal(
                 f"builtins.getattr of {name!r}", "members of classes and values, none of the language's own"
@@ -130,8 +155,9 @@ class AllowingUnpickler(pickle.Unpickler):
 
 def _refuse_dangerous(module: str, name: str, found: Any) -> None:
     top = module.partition(".")[0]
+    refused = top in _REFUSED or module in _REFUSED or any(found is kind for kind in _CODE)
     functions = found is not None and not isinstance(found, type) and top in _CLASSES_ONLY
-    if top in _REFUSED or functions or isinstance(found, ModuleType) or (top, name) in _REFUSED_CLASSES:
+    if refused or functions or isinstance(found, types.ModuleType) or (top, name) in _REFUSED_CLASSES:
         raise UntrustedStateError(
             _refusal(f"{module}.{name}", "names of data, none that run or build programs")
         )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import stat
+import uuid
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -143,3 +145,29 @@ def test_refusal_raises_whatever_the_policy(collector: Collector) -> None:
         with pytest.raises(UntrustedStateError):
             kind({"state_dir": collector.state_file_path.parent}).load_state()
     assert pickle.loads(collector.state_file_path.read_bytes()[28:]) == "old"
+
+
+# -- names that no state needs ------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "name",
+    [
+        "types CodeType", "types FunctionType", "uuid _get_command_stdout",
+        "distutils.spawn spawn", "logging.config dictConfig", "platform uname", "shelve open", "unittest main",
+    ],
+)  # fmt: skip
+def test_names_that_build_or_start_programs(tmp_path: Path, name: str) -> None:
+    """Names by which code is built or started are refused, in whatever module they are."""
+    kind = type("Named", (StatefulCollectorMixin,), {"get_state_file_name": lambda self: "state"})
+    (tmp_path / "state").write_bytes("c{}\n{}\n.".format(*name.split()).encode())
+    (tmp_path / "state").chmod(0o600)
+    tmp_path.chmod(0o700)
+    with pytest.raises(UntrustedStateError, match=r"names what it may not"):
+        kind({"state_dir": tmp_path}).load_state()
+
+
+def test_names_of_data_in_those_modules(tmp_path: Path) -> None:
+    """Data of modules whose functions are refused, and loggers, are saved and loaded."""
+    kind = type("Named", (StatefulCollectorMixin,), {"get_state_file_name": lambda self: "state"})
+    state = [uuid.UUID(int=1), logging.getLogger("a"), os.terminal_size((1, 2))]
+    kind({"state_dir": tmp_path / "s"}).save_state(state)
+    assert kind({"state_dir": tmp_path / "s"}).load_state() == state
