@@ -82,7 +82,7 @@ def memory(is_program: Callable[[str], bool], main: Any) -> dict[str, str]:
 def _note(held: dict[str, str], name: str, value: Any, module: str) -> None:
     if name.rpartition(".")[2].startswith("__"):
         return
-    info = getattr(value, "cache_info", None)
+    info = _cache_info(value)
     if callable(info) and not isinstance(value, type):
         held[name + " (its cache)"] = repr(info())
     elif isinstance(value, type):
@@ -98,6 +98,13 @@ def _note(held: dict[str, str], name: str, value: Any, module: str) -> None:
             held[name + " (its default arguments)"] = _text(defaults)
     elif not isinstance(value, ModuleType):
         held[name] = _text(value)
+
+
+def _cache_info(value: Any) -> Any:
+    try:
+        return getattr(value, "cache_info", None)
+    except Exception:  # a lazy object, which fails at every touch
+        return None
 
 
 def _text(value: Any) -> str:
