@@ -18,7 +18,7 @@ from collector_testkit.isolation import memory
 from collector_testkit.lifetime import Start
 from collector_testkit.program import refuse_exit_functions
 from collector_testkit.runner import Runner
-from collector_testkit.soundness import Soundness
+from collector_testkit.soundness import Soundness, refuse_imports
 
 __all__ = ["Exploration", "Progress", "explore"]
 
@@ -99,7 +99,9 @@ def explore(
         LimitError: a lifetime went past its limits.
     """
     refuse_exit_functions(runner.program)
+    runner.need  # noqa: B018  # before the fork, whose children then have read the modules
     runner.fork()
+    refuse_imports(runner)  # before any lifetime runs here, and leaves memory that looks like another fault
     before = memory(runner.is_program, runner.scenario.program)
     assumed = Assumed()
     for _ in range(_REVISIONS_MAX):

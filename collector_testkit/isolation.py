@@ -12,6 +12,7 @@ from typing import Any
 from collector_testkit.errors import HarnessError, TestkitError
 from collector_testkit.forked import Copy
 from collector_testkit.history import Lifetime
+from collector_testkit.imports import Made
 from collector_testkit.lifetime import Start
 
 __all__ = ["Template", "memory", "what_leaked"]
@@ -20,11 +21,13 @@ __all__ = ["Template", "memory", "what_leaked"]
 class Template:
     """A forked copy of this process, made before any lifetime ran here, that forks a child for each lifetime.
 
-    So each of these lifetimes finds the memory that a fresh process would find.
+    So each of these lifetimes finds the memory that a fresh process would find. A child also executes the program's
+    modules anew, with `made`.
     """
 
-    def __init__(self, run: Callable[[Start], Lifetime]) -> None:
+    def __init__(self, run: Callable[[Start], Lifetime], made: Callable[[Start], Made]) -> None:
         self._run = run
+        self._made = made
         self._copy = Copy(self._answer, fresh=True)
 
     def open(self) -> None:
@@ -43,7 +46,7 @@ class Template:
             HarnessError: the child died without an answer.
         """
         try:
-            answer = self._copy.ask(start)
+            answer = self._copy.ask(("run", start))
         except EOFError:
             raise HarnessError(
                 "a forked lifetime died without an answer",
@@ -56,10 +59,19 @@ class Template:
         assert isinstance(answer, Lifetime)
         return answer
 
-    def _answer(self, start: Start) -> Lifetime | TestkitError:
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # as a program finds it
+    def made(self, start: Start) -> Made | None:
+        """What the program's modules make in a child of the clean copy; `None` if it died of it."""
         try:
-            return self._run(start)
+            answer = self._copy.ask(("made", start))
+        except EOFError:
+            return None
+        return answer if isinstance(answer, Made) else None
+
+    def _answer(self, question: tuple[str, Start]) -> Lifetime | Made | TestkitError:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # as a program finds it
+        what, start = question
+        try:
+            return self._made(start) if what == "made" else self._run(start)
         except TestkitError as error:
             return error
 

@@ -9,16 +9,18 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import stateful_mixin
+from collector_testkit import imports
 from collector_testkit import lifetime as lifetimes
 from collector_testkit import program as programs
 from collector_testkit.effects import Disk, Node, apply
-from collector_testkit.errors import UsageError
+from collector_testkit.errors import TestkitError, UsageError
 from collector_testkit.faults import CrashPoint
 from collector_testkit.history import Cut, History, Lifetime, Schedule
 from collector_testkit.isolation import Template
 from collector_testkit.lifetime import Start
 from collector_testkit.litter import Litter
 from collector_testkit.scenario import Scenario
+from collector_testkit.sources import Need
 from collector_testkit.world.ledger import program_files
 from collector_testkit.world.patches import Patches
 from collector_testkit.world.simulated import World
@@ -55,7 +57,7 @@ class Runner:
             home=self.program.home,
             fs=fs,
         )
-        self.template = Template(self.run)
+        self.template = Template(self.run, self._made)
         self.litter = Litter(scenario.temporary)
         self.start: dict[str, Node] = {}
         self._forked = False
@@ -125,6 +127,29 @@ class Runner:
         self.world.alarm.ring()
         self.litter.add(lifetime.drawn)
         return lifetime
+
+    @functools.cached_property
+    def need(self) -> Need:
+        """What the program needs of its modules."""
+        return imports.need_of(self.scenario.program, self.is_program)
+
+    def made_at_import(self) -> tuple[imports.Made | None, imports.Made | None]:
+        """What the modules make at the first start; and a tick later, by another chance, after the first lifetime.
+
+        `None` if that is not known: a module ends the process, or the lifetime does.
+        """
+        start, disk = self.starting(self.start, 0, self.scenario.tick_time(0)), dict(self.start)
+        try:
+            effects = self.probe.first.effects
+        except TestkitError:  # the same lifetime, run in this process, tells why
+            return None, None
+        for effect in effects:
+            apply(disk, effect.changes)
+        later = Start(disk, 1, start.now_s + self.scenario.tick_seconds, start.seed + 1)
+        return self.template.made(start), self.template.made(later)
+
+    def _made(self, start: Start) -> imports.Made:
+        return imports.made(self.program, self.world, start, self.need)
 
     # -- schedules ------------------------------------------------------------------------------------
     def replay(self, schedule: Schedule) -> History:

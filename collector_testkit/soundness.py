@@ -5,16 +5,44 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from collector_testkit.effects import Effect
-from collector_testkit.errors import HarnessError, ProgramError
+from collector_testkit.errors import HarnessError, NotMeasuredError, ProgramError
 from collector_testkit.frontier import Assumed, Frontier
 from collector_testkit.history import Lifetime
 from collector_testkit.isolation import memory, what_leaked
 from collector_testkit.lifetime import Start, what_is_missing
 from collector_testkit.runner import Runner
 
-__all__ = ["Soundness"]
+__all__ = ["Soundness", "refuse_imports"]
 
 _FORKED = frozenset(3**power for power in range(12))  # these lifetimes are run again in a fresh process
+
+_SHOWN_MAX = 4
+
+
+def refuse_imports(runner: Runner) -> None:
+    """Refuse a program whose modules make something else at another start, or work on the world.
+
+    In life each process imports them anew; here they are imported once, before the simulated world is there. They
+    are executed at two starts; what they make of another disk is not seen.
+
+    Raises:
+        NotMeasuredError: they do.
+    """
+    first, later = runner.made_at_import()
+    if first is None or later is None:
+        return
+    effects = [*first.effects, *later.effects]
+    changed = [name for name, digest in first.data.items() if later.data.get(name, digest) != digest]
+    if effects or changed:
+        raise NotMeasuredError(
+            "the program works on the world when it is imported"
+            if effects
+            else "what the program makes when it is imported is not the same at each start",
+            value="; ".join([*dict.fromkeys(effects or changed)][:_SHOWN_MAX]),
+            expected="a module that makes the same whenever it is imported, and does nothing else",
+            next_step="move it into the function that runs: each process imports the program anew, the kit"
+            " imports it once",
+        )
 
 
 class Soundness:

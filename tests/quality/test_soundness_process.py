@@ -31,8 +31,6 @@ import collector_testkit as kit
 from . import programs
 from .programs import ROWS, URL, Collector, check, collector, scenario
 
-MAIN = threading.get_native_id()
-
 
 def count_descriptors():
     """How many files, pipes and sockets this process has open."""
@@ -96,10 +94,11 @@ def make_a_mess(self):
 
 def stop_with(error):
     """A program whose lifetimes end in `error` in this process, and well in forked ones."""
+    main = threading.get_native_id()
 
     def finish(self):
         make_a_mess(self)
-        if threading.get_native_id() == MAIN:
+        if threading.get_native_id() == main:
             raise error
 
     return collector(finish=finish)
