@@ -8,7 +8,7 @@ from typing import Any, Protocol, cast
 
 from stateful_mixin._errors import ConfigError, four_parts
 from stateful_mixin._parts import Parts
-from stateful_mixin._unpickler import AllowingUnpickler, WaryUnpickler
+from stateful_mixin._unpickler import AllowingUnpickler, WaryPickler, WaryUnpickler
 
 
 class StateCodec(Protocol):
@@ -35,11 +35,13 @@ class PickleCodec:
         """Return the pickle of `state`.
 
         Raises:
-            UntrustedStateError: It holds what is not allowed, so that it could not be loaded again.
+            UntrustedStateError: It holds what may not be in one, so that it could not be loaded again.
         """
         parts = Parts()
-        pickle.Pickler(parts, self._protocol).dump(state)
-        if self._allowed is not None:
+        if self._allowed is None:
+            WaryPickler(parts, self._protocol).dump(state)
+        else:
+            pickle.Pickler(parts, self._protocol).dump(state)
             self.decode(parts.join())
         return parts
 

@@ -1,4 +1,4 @@
-"""Unpickles, but refuses the names that a state has no use for. Knows pickle; must not know files.
+"""Pickles and unpickles, but refuses the names that a state has no use for. Knows pickle; must not know files.
 
 Without a list of allowed types this is a tripwire, not a wall: it stops the names that start programs or
 build code, and there are roundabout ways that it does not know. A list of allowed types is a wall.
@@ -56,6 +56,9 @@ _REFUSED_CLASSES = frozenset(
     {("_io", "FileIO"), ("io", "FileIO"), ("operator", "attrgetter"), ("operator", "methodcaller")}
 )
 
+_NAMED = (type, types.BuiltinFunctionType, types.FunctionType)
+"""What a pickle holds as a name."""
+
 _PYTHON2_NAMES = {
     ("__builtin__", name): ("builtins", name) for name in ("bytearray", "complex", "set", "frozenset")
 }
@@ -107,6 +110,27 @@ _PLAIN: dict[tuple[str, str], Any] = {
     ("copyreg", "_reconstructor"): copyreg._reconstructor,  # type: ignore[attr-defined]  # what protocol 0 names
 }
 """What pickles name for plain data, and what stands in for it."""
+
+
+class WaryPickler(pickle.Pickler):
+    """Refuses the names that `WaryUnpickler` refuses, so that no state is saved that could not be loaded."""
+
+    def reducer_override(self, value: Any) -> Any:
+        """Look at what would be pickled by its name; plain data never comes here, so that it costs nothing.
+
+        Raises:
+            UntrustedStateError: No state needs it.
+        """
+        if isinstance(value, _NAMED):
+            self._require_harmless(value)
+        return NotImplemented
+
+    def _require_harmless(self, value: Any) -> None:
+        owner = getattr(value, "__self__", None)
+        if value is getattr or not (owner is None or isinstance(owner, types.ModuleType)):
+            return  # the members of a class or value are found by `get_member`
+        module = str(getattr(value, "__module__", ""))
+        _refuse_dangerous(module, str(getattr(value, "__qualname__", "")), value)
 
 
 class WaryUnpickler(pickle.Unpickler):
@@ -165,7 +189,7 @@ def _refuse_dangerous(module: str, name: str, found: Any) -> None:
 
 def _refusal(name: str, expected: str) -> str:
     return four_parts(
-        "A pickled state was not loaded any further, since it names what it may not",
+        "A pickled state names what it may not, so it was neither saved nor loaded any further",
         got=name,
         expected=expected,
         todo="find out who wrote it; if the state is right, list the class in allowed_state_types",

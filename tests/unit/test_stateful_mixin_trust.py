@@ -5,7 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import signal
+import socket
 import stat
+import types
 import uuid
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -171,3 +174,16 @@ def test_names_of_data_in_those_modules(tmp_path: Path) -> None:
     state = [uuid.UUID(int=1), logging.getLogger("a"), os.terminal_size((1, 2))]
     kind({"state_dir": tmp_path / "s"}).save_state(state)
     assert kind({"state_dir": tmp_path / "s"}).load_state() == state
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize(
+    "value", [signal.SIGTERM, socket.AF_INET, os.getcwd, open, eval, types.CodeType, uuid.getnode], ids=repr
+)
+def test_what_no_load_takes_is_not_saved(tmp_path: Path, value: Any, protocol: int) -> None:
+    """A state that holds a name which every load refuses is refused by the save, and the old one stays."""
+    collector = Collector({"state_dir": tmp_path / "state"}, state_pickle_protocol=protocol)
+    collector.save_state("old")
+    with pytest.raises(UntrustedStateError, match="names what it may not"):
+        collector.save_state({"rows": [value]})
+    assert collector.load_state() == "old"
