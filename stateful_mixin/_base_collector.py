@@ -74,7 +74,7 @@ class BaseCollector:
         self._check_type()
         # Before super(): a mixin listed after this class finds it too.
         self.config: Mapping[str, Any] = read_config(
-            gather_options(type(self)), config or {}, type(self).__qualname__
+            gather_options(type(self)), {} if config is None else config, type(self).__qualname__
         )
         self._check_patience()
         super().__init__(**kwargs)

@@ -156,7 +156,8 @@ def make_codec(choice: object, *, pickle_protocol: int, allowed: object) -> AnyC
 def _check_protocol(protocol: object) -> None:
     if not isinstance(protocol, int) or not 0 <= protocol <= pickle.HIGHEST_PROTOCOL:
         expected = f"a whole number from 0 to {pickle.HIGHEST_PROTOCOL}"
-        raise _bad_setting("state_pickle_protocol", protocol, expected)
+        todo = "pass one of these to the constructor as state_pickle_protocol"
+        raise _bad_setting("state_pickle_protocol", protocol, expected, todo)
 
 
 def _check_allowed(allowed: object, choice: object) -> None:
@@ -168,6 +169,6 @@ def _check_allowed(allowed: object, choice: object) -> None:
         )
 
 
-def _bad_setting(name: str, value: object, expected: str) -> ConfigError:
-    todo = f"set the class attribute {name} to one of these"
+def _bad_setting(name: str, value: object, expected: str, todo: str = "") -> ConfigError:
+    todo = todo or f"set the class attribute {name} to one of these"
     return ConfigError(four_parts(f"{name} cannot be used", got=repr(value), expected=expected, todo=todo))

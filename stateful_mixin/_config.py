@@ -14,6 +14,12 @@ _OPTION_LINE = re.compile(
     r"(?P<name>[A-Za-z_]\w* | \.\.\.) \s* (= \s* (?P<default>.*?))? \s* (:: \s* (?P<converter>\w+))?",
     re.VERBOSE,
 )
+_SECRET = re.compile("pass|secret|token|key|credential", re.IGNORECASE)
+"""In the names of options whose values are not to be printed."""
+
+_LOST_CONVERTER = re.compile(r"\s::\s|::\s*\w+\s+[#;]")
+"""In a default: a converter that would go unseen, as one with a comment behind it does."""
+
 _FREE = "..."
 """Declared in the place of a name, it lets through options of any name."""
 
@@ -31,9 +37,19 @@ def gather_options(cls: type) -> dict[str, Option]:
     """Return the options that `cls` and its bases declare, by name; a subclass's declaration wins.
 
     Raises:
-        ConfigError: A `config_spec` has lines that declare nothing.
+        ConfigError: A `config_spec` is no text, or has lines that declare nothing.
     """
     specs = [vars(base).get("config_spec", "") for base in reversed(cls.__mro__)]
+    wrong = [spec for spec in specs if not isinstance(spec, str)]
+    if wrong:
+        raise ConfigError(
+            four_parts(
+                f"config_spec of {cls.__qualname__} or a base of it is no text",
+                got=repr(wrong[0]),
+                expected="a text, one option a line; an empty one declares none",
+                todo="correct the class attribute config_spec",
+            )
+        )
     return {option.name: option for spec in specs for option in parse_config_spec(spec)}
 
 
@@ -49,25 +65,32 @@ def parse_config_spec(spec: str) -> list[Option]:
     """
     lines = [line.strip() for line in spec.splitlines()]
     lines = [line for line in lines if line and line[0] not in "#;"]
-    options = {line: _parse_line(line) for line in lines}
-    bad = [line for line, option in options.items() if option is None]
+    options = [_parse_line(line) for line in lines]
+    names = [option.name for option in options if option is not None]
+    bad = [
+        line
+        for line, option in zip(lines, options, strict=True)
+        if option is None or names.count(option.name) > 1
+    ]
     if bad:
         raise ConfigError(
             four_parts(
                 "config_spec has lines that declare no option",
                 got=bad,
-                expected="`option = default :: converter`, the converter one of "
-                + ", ".join(sorted(CONVERTERS)),
+                expected="each option once, as `option = default :: converter` with nothing behind it, the "
+                f"converter one of {', '.join(sorted(CONVERTERS))}",
                 todo="correct these lines",
             )
         )
-    return [option for option in options.values() if option is not None]
+    return [option for option in options if option is not None]
 
 
 def _parse_line(line: str) -> Option | None:
     match = _OPTION_LINE.fullmatch(line)
     converter = (match["converter"] or "str") if match else ""
     if match is None or converter not in CONVERTERS or (match["name"] == _FREE and match["default"]):
+        return None
+    if match["converter"] is None and _LOST_CONVERTER.search(match["default"] or ""):
         return None
     return Option(match["name"], match["default"], converter)
 
@@ -80,6 +103,15 @@ def read_config(options: Mapping[str, Option], given: Mapping[str, Any], owner: 
     Raises:
         ConfigError: Options undeclared, missing or inconvertible; all of them in one error.
     """
+    if not isinstance(given, Mapping):
+        raise ConfigError(
+            four_parts(
+                f"The configuration of {owner} is no mapping",
+                got=f"a {type(given).__name__}",
+                expected="a mapping of options, such as a dict",
+                todo="pass one, or read files with from_ini()",
+            )
+        )
     values: dict[str, Any] = {}
     declared = {name: option for name, option in options.items() if name != _FREE}
     if _FREE in options:
@@ -121,4 +153,7 @@ def _read_option(option: Option, given: Mapping[str, Any]) -> Any:
     try:
         return CONVERTERS[option.converter](value)
     except (ValueError, RuntimeError) as exc:
-        raise ValueError(f"is not a {option.converter}: {value!r} ({exc})") from exc
+        what = "is" if option.name in given else "has a default, in config_spec, that is"
+        if _SECRET.search(option.name):
+            raise ValueError(f"{what} not a {option.converter} (the value is not shown)") from None
+        raise ValueError(f"{what} not a {option.converter}: {value!r} ({exc})") from exc

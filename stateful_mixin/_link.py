@@ -52,7 +52,11 @@ class Link:
         try:
             parameters = self._pika.URLParameters(broker_url)
         except (ValueError, TypeError) as exc:
-            raise LinkError(f"{type(exc).__name__}: {exc}", is_final=True) from exc
+            # Of a URL that cannot be read no part is known not to be the password.
+            told = (
+                str(exc) if "@" not in broker_url else "user name and password must be percent-encoded in it"
+            )
+            raise LinkError(f"{type(exc).__name__} in broker_url: {told}", is_final=True) from None
         self._connection = self._pika.SelectConnection(
             parameters,
             on_open_callback=self._on_open,

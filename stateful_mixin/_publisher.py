@@ -99,7 +99,12 @@ class ConfirmedPublisher:
 
     @property
     def _address(self) -> str:
-        return urlsplit(self._broker_url).netloc.rpartition("@")[2]  # without user name and password
+        """The broker's address, without user name and password; a URL that has them elsewhere is not shown."""
+        place, sign, address = self._broker_url.rpartition("@")
+        try:
+            return urlsplit(f"//{address}" if sign else place + address).netloc
+        except ValueError:
+            return "(unreadable)"
 
     def _error(self, happened: str, exc: LinkError) -> PublishError:
         return PublishError(

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stateful_mixin._advice import advise
 from stateful_mixin._aside import SetAside, kept_aside, set_aside
 from stateful_mixin._codec import AnyCodec, JsonCodec, PickleCodec
 from stateful_mixin._durable_file import (
@@ -217,11 +218,16 @@ class StateFile:
         return self.codec.decode(payload.content[payload.start :])
 
     def _no_state(self, exc: BaseException) -> str:
+        expected, todo = advise(
+            exc,
+            "a file that this user can read, in a directory that this user can write to",
+            "remove the cause and run the collector again",
+        )
         return four_parts(
             f"The state file {self.path} gave no state",
             got=f"{type(exc).__name__}: {exc}",
-            expected="a file that this user can read, in a directory that this user can write to",
-            todo="remove the cause and run the collector again; the file was left as it is",
+            expected=expected,
+            todo=f"{todo}; the file was left as it is",
         )
 
     @contextmanager
@@ -231,11 +237,16 @@ class StateFile:
         except (StateSaveError, StateLoadError):
             raise
         except Exception as exc:  # pickling runs the state's own code: it may raise anything
+            expected, todo = advise(
+                exc,
+                "a state that the codec takes, and a disk that takes it",
+                "remove the cause and run the collector again",
+            )
             message = four_parts(
                 f"The state was not saved to {self.path} for good ({left})",
                 got=f"{type(exc).__name__}: {exc}",
-                expected="a state that the codec takes, and a disk that takes it",
-                todo="remove the cause and run the collector again; it goes on from the state in the file",
+                expected=expected,
+                todo=f"{todo}; it goes on from the state in the file",
             )
             if isinstance(exc, OSError):
                 raise with_errno(StateWriteError(message), exc) from exc

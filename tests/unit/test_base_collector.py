@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -154,6 +155,54 @@ def test_bad_lines_in_one_error() -> None:
     with pytest.raises(ConfigError) as caught:
         config_of("a b\n ok :: int\n x :: float64\n 1x", {})
     assert "['a b', 'x :: float64', '1x']" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "line", ["x = 5 :: int # why", "x = 5 ::int ; why", "x = a :: b c", "y = 1\n y = 2", "z\n z"]
+)
+def test_a_line_that_would_say_less(line: str) -> None:
+    """A converter that would become text for what follows it, and an option declared twice, are errors."""
+    with pytest.raises(ConfigError, match=r"declare no option.*each option once"):
+        config_of(line, {})
+
+
+@pytest.mark.parametrize("spec", [None, 5, ["a"]])
+def test_a_spec_that_is_no_text(spec: Any) -> None:
+    """A `config_spec` that is no text is an error of the class."""
+    with pytest.raises(ConfigError, match=r"config_spec of Some.*is no text"):
+        config_of(spec, {})
+
+
+@pytest.mark.parametrize("config", [[], "", [("a", 1)], 5, False])
+def test_a_configuration_that_is_no_mapping(config: Any) -> None:
+    """A configuration that is no mapping is an error that says so."""
+    with pytest.raises(ConfigError, match="OneMessage is no mapping"):
+        OneMessage(config)
+
+
+def test_a_default_that_cannot_be_converted() -> None:
+    """A bad default is told as one, since it is the class that is to be corrected."""
+    with pytest.raises(ConfigError, match="'x' has a default, in config_spec, that is not a int: 'abc'"):
+        config_of("x = abc :: int", {})
+
+
+PASSWORD = "hunter2"
+
+
+@pytest.mark.parametrize("name", ["api_key", "PASSWORD", "access_token", "client_secret"])
+def test_secrets_are_not_shown(name: str) -> None:
+    """The value of an option that is a secret by its name is in no error, nor in the errors behind it."""
+    with pytest.raises(ConfigError, match=f"'{name}' is not a int") as caught:
+        config_of(f"{name} :: int", {name: PASSWORD})
+    assert PASSWORD not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("password", ["hunter2/x", "hunter2:x:y", "hunter2#", "hunter2?"])
+def test_a_password_in_an_unreadable_url(rabbit: Rabbit, password: str) -> None:
+    """A password that makes a broker's URL unreadable is not in the error."""
+    with pytest.raises(PublishError) as caught:
+        OneMessage({"broker_url": f"amqp://me:{password}@127.0.0.1:x/"}).publish_output("a.b", b"", {})
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_options_are_gathered_along_the_bases() -> None:

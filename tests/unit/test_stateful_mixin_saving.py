@@ -11,7 +11,13 @@ from typing import Any
 
 import pytest
 
-from stateful_mixin import StatefulCollectorMixin, StateSaveError, StateWriteError
+from stateful_mixin import (
+    ConfigError,
+    StatefulCollectorMixin,
+    StateReadError,
+    StateSaveError,
+    StateWriteError,
+)
 
 FILE_NAME = f"{__name__}.Collector.pickle"
 LOCK_NAME = f".{FILE_NAME}.lock"
@@ -241,3 +247,35 @@ def test_threads_save_one_after_the_other(tmp_path: Path) -> None:
         thread.join()
     assert failed == []
     assert collectors[0].load_state() in states
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        (errno.ENOSPC, "make room"),
+        (errno.EROFS, "mount it for writing"),
+        (errno.EMFILE, "ulimit -n"),
+        (errno.ENOLCK, "state_lock = False"),
+        (errno.ENAMETOOLONG, "shorter name"),
+        (errno.EIO, "remove the cause"),
+    ],
+)
+def test_what_to_do_about_an_error(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch, number: int, expected: str
+) -> None:
+    """The errors of a load and of a save say what to do about this error of the operating system."""
+
+    def refuse(*_: Any) -> None:
+        raise OSError(number, "no")
+
+    monkeypatch.setattr("stateful_mixin._state_file.hold_lock", refuse)
+    with pytest.raises(StateReadError, match=f"To do: .*{expected}.*left as it is"):
+        collector.load_state()
+    with pytest.raises(StateWriteError, match=f"To do: .*{expected}"):
+        collector.save_state(1)
+
+
+def test_where_the_protocol_is_set(directory: Path) -> None:
+    """A protocol that there is not is an error that says where it is given."""
+    with pytest.raises(ConfigError, match="pass one of these to the constructor"):
+        Collector({"state_dir": directory}, state_pickle_protocol=99)
