@@ -17,12 +17,13 @@ from stateful_mixin._converters import CONVERTERS
 
 PAGE = Path(__file__).parents[2] / "docs" / "collector.md"
 TEXT = PAGE.read_text("utf-8")
+BLOCKS = re.findall(r"^```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture
 def example(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The page's example, as a module."""
-    (code,) = re.findall(r"^```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+    code, _ = BLOCKS
     module = types.ModuleType("news_collector")
     monkeypatch.setitem(sys.modules, module.__name__, module)
     exec(compile(code, str(PAGE), "exec"), vars(module))
@@ -42,6 +43,29 @@ def test_the_example_keeps_its_promise(example: Any) -> None:
     )
     result = check(scenario)
     assert (result.verdict, result.closed) == ("holds", True), result.violations
+
+
+class Outbox(OutboxMixin, BaseCollector):
+    """A collector that has saved four messages."""
+
+    config_spec = "state_dir :: path"
+
+    @classmethod
+    def from_ini(cls, *paths: Any, section: Any = None) -> Any:
+        """Make it, without a file."""
+        made = cls({"state_dir": DIRECTORY[0]})
+        made.save_state({"outbox": ["one", "two", "three", "four"], "state": {}})
+        return made
+
+
+DIRECTORY: list[Path] = []
+
+
+def test_a_message_can_be_taken_out_of_an_outbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lines on the page take the third message out, and no other."""
+    monkeypatch.setattr(sys.modules[__name__], "DIRECTORY", [tmp_path])
+    exec(compile(BLOCKS[1], str(PAGE), "exec"), {"OutboxCollector": Outbox})
+    assert Outbox({"state_dir": tmp_path}).load_state()["outbox"] == ["one", "two", "four"]
 
 
 @pytest.mark.parametrize("kind", [BaseCollector, TimeOrderedRowsCollector])

@@ -19,12 +19,14 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TUTORIAL = "examples/tutorial"
+TUTORIAL, REFERENCE = "examples/tutorial", "examples/reference"
+WHOLE = ("docs/tutorial.md", "docs/reference.md")
+"""Pages that show all files of their directory."""
 PAGES = {
     "README.md": ".",
     "ARCHITECTURE.md": ".",
     "docs/tutorial.md": TUTORIAL,
-    "docs/reference.md": TUTORIAL,
+    "docs/reference.md": REFERENCE,
     "docs/why-believe-it.md": ".",
 }
 """Each page, with the directory that its commands are run in and its files are named from."""
@@ -195,15 +197,17 @@ def test_a_shell_block_names_what_there_is(block: Block) -> None:
         assert found[1] in targets or found[2] in extras, line
 
 
-def test_the_tutorial_shows_every_file() -> None:
-    """No file of the tutorial is missing on its page."""
-    shown = {block.file for block in blocks("docs/tutorial.md")}
-    assert {path.name for path in (ROOT / TUTORIAL).glob("*.py")} <= shown
+@pytest.mark.parametrize("page", WHOLE)
+def test_a_page_shows_every_file(page: str) -> None:
+    """No file of a page's directory is missing on the page."""
+    shown = {block.file for block in blocks(page)}
+    assert {path.name for path in (ROOT / PAGES[page]).glob("*.py")} <= shown
 
 
-def test_the_other_tests_of_the_tutorial_pass(tmp_path: Path) -> None:
-    """A test file of the tutorial whose output is not on a page passes."""
-    directory = copy_examples(tmp_path, "docs/tutorial.md")
+@pytest.mark.parametrize("page", WHOLE)
+def test_the_other_tests_of_a_page_pass(page: str, tmp_path: Path) -> None:
+    """A test file of a page's directory whose output is not on a page passes."""
+    directory = copy_examples(tmp_path, page)
     shown = {
         word
         for page in PAGES
