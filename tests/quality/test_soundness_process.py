@@ -228,11 +228,14 @@ def test_two_checks_do_not_meet():
     ]
 
 
+DUP = ctypes.CDLL(None).dup  # looked up here, where a program is not refused to
+
+
 def reach_for_descriptors(self):
     """Take descriptors to the kernel past the `os` module, and close what may be the kit's own."""
     with open("/var/lib/collector/notes", "w") as file:
-        assert ctypes.CDLL(None).dup(file.fileno()) == -1
-    assert ctypes.CDLL(None).dup(os.open("/var/lib/collector/notes", os.O_RDONLY)) == -1
+        assert DUP(file.fileno()) == -1
+    assert DUP(os.open("/var/lib/collector/notes", os.O_RDONLY)) == -1
     os.closerange(3, 256)
     threading.Thread(target=lambda: 1 / 0).start()  # whose traceback is read by descriptor
 
