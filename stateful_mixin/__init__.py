@@ -6,7 +6,6 @@ Production code: the standard library only, and the optional extra `amqp` (pika,
 from stateful_mixin._base_collector import BaseCollector
 from stateful_mixin._errors import (
     ConfigError,
-    MessageError,
     PublishError,
     StatefulMixinError,
     StateLoadError,
@@ -23,7 +22,6 @@ from stateful_mixin._rows import TimeOrderedRowsCollector
 __all__ = [
     "BaseCollector",
     "ConfigError",
-    "MessageError",
     "OutboxMixin",
     "PublishError",
     "StateLoadError",

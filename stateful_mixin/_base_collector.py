@@ -169,8 +169,8 @@ class BaseCollector:
         opened again if it was lost since the last one.
 
         Raises:
-            MessageError: The message cannot be sent.
-            PublishError: The broker did not confirm the message, or routed it nowhere.
+            PublishError: The message cannot be sent as it is; or the broker did not confirm it, or routed it
+                nowhere.
         """
         self.publish_batch([(routing_key, body, properties)])
 
@@ -180,26 +180,15 @@ class BaseCollector:
         One round trip instead of one for each message. What is in a batch waits in memory.
 
         Raises:
-            MessageError: A message cannot be sent, and none was.
-            PublishError: The broker did not confirm a message, or routed it nowhere; any of the others may
-                have been taken.
+            PublishError: A message cannot be sent as it is, and none was. Or the broker did not confirm one, or
+                routed it nowhere; then any of the others may have been taken.
         """
-        batch = self.encode_batch(messages)
+        batch = self._encode_batch(messages)
         if batch:
             with self._interrupts.released():  # nothing is on its way yet, so a signal need not wait
                 self._publisher.connect()
             with self._interrupts.underway():
                 self._publisher.publish(batch)
-
-    def encode_batch(self, messages: Iterable[Output]) -> list[Message]:
-        """Return the messages with their bodies encoded; to be overridden with `publish_batch`.
-
-        Raises:
-            MessageError: One of them cannot be sent over AMQP.
-        """
-        batch = [Message(key, encode_body(body), properties) for key, body, properties in messages]
-        require_sendable(self.output_exchange, batch)
-        return batch
 
     def uninterrupted(self) -> AbstractContextManager[None]:
         """Return a context in which SIGINT and SIGTERM wait for the end of the block; a second one does not.
@@ -208,6 +197,14 @@ class BaseCollector:
         the first of the block still ends the run until its first message is sent, as while it connects.
         """
         return self._interrupts.held()
+
+    def _encode_batch(self, messages: Iterable[Output]) -> list[Message]:
+        batch = [Message(key, encode_body(body), properties) for key, body, properties in messages]
+        if (
+            type(self).publish_batch is BaseCollector.publish_batch
+        ):  # else it is not for AMQP to say what can be sent
+            require_sendable(self.output_exchange, batch)
+        return batch
 
     def _check_type(self) -> None:
         if self.raw_type not in _RAW_TYPES or (self.raw_type != "stream" and self.content_type is None):

@@ -36,7 +36,7 @@ class PublishError(StatefulMixinError):
 
 
 class MessageError(PublishError):
-    """A message cannot be sent as it is: neither it nor another of its batch was. Change the message."""
+    """A message cannot be sent as it is: neither it nor another of its batch was. Known outside as a `PublishError`."""
 
 
 class StateLockedError(SystemExit):

@@ -47,7 +47,7 @@ class OutboxMixin(StatefulCollectorMixin, BaseCollector):
         self._send(state, left)
         before = copy.deepcopy(state)
         # Encoded before they are saved: a message that cannot be sent would be in the way of every later run.
-        messages = self.encode_batch(_sealed(message) for message in self._collect(state))
+        messages = self._encode_batch(_sealed(message) for message in self._collect(state))
         if messages or state != before:
             self._save_outbox(state, messages)
         self._send(state, messages)
@@ -68,7 +68,7 @@ class OutboxMixin(StatefulCollectorMixin, BaseCollector):
 
     def _require_sendable(self, left: Sequence[Message]) -> None:
         try:
-            self.encode_batch(left)
+            self._encode_batch(left)
         except MessageError as exc:
             raise MessageError(
                 four_parts(

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import pytest
 
 from collector_testkit import Broker, Scenario, check, replay
-from stateful_mixin import BaseCollector, ConfigError, MessageError, OutboxMixin, StatefulCollectorMixin
+from stateful_mixin import BaseCollector, ConfigError, OutboxMixin, PublishError, StatefulCollectorMixin
 
 EXAMPLES = str(Path(__file__).parents[2] / "examples")
 
@@ -114,9 +114,23 @@ def test_a_message_that_cannot_be_sent_is_not_saved(tmp_path: Path) -> None:
     """A bad message among good ones is an error of this run alone: neither state nor messages are saved."""
     for bad in (("k", b"2", {"priority": 300}), ("k", {1}, {}), ("k" * 300, b"2", {})):
         kind = type("Bad", (Listed,), {"messages": [("k", b"1", {}), bad]})
-        with pytest.raises(MessageError):
+        with pytest.raises(PublishError):
             kind({"state_dir": tmp_path}).run_collection()
         assert kind({"state_dir": tmp_path}).load_state() == {"runs": 0}
+
+
+def test_an_outbox_for_other_means(tmp_path: Path) -> None:
+    """A collector that publishes by other means than AMQP may send what AMQP could not."""
+    sent: list[Any] = []
+
+    class Other(Listed):
+        messages: ClassVar[list[Any]] = [("k" * 300, b"1", {"colour": "red"})]
+
+        def publish_batch(self, messages: Any) -> None:
+            sent.extend(messages)
+
+    Other({"state_dir": tmp_path}).run_collection()
+    assert [(key, body) for key, body, _ in sent] == [("k" * 300, b"1")]
 
 
 def test_a_saved_message_that_cannot_be_sent_is_named(tmp_path: Path) -> None:
@@ -126,7 +140,7 @@ def test_a_saved_message_that_cannot_be_sent_is_named(tmp_path: Path) -> None:
     outbox = [["k", "1", {"message_id": "1"}], ["other", "2", {"priority": 300}]]
     collector.save_state({"form": "outbox 1", "state": {"runs": 1}, "outbox": outbox})
     with pytest.raises(
-        MessageError, match=r"The outbox in .*Left.*Message 2 of 2.*'other'.*docs/collector\.md"
+        PublishError, match=r"The outbox in .*Left.*Message 2 of 2.*'other'.*docs/collector\.md"
     ):
         collector.run_collection()
     saved = collector.load_state()

@@ -13,7 +13,7 @@ import requests
 from hypothesis import HealthCheck, given, settings
 
 from collector_testkit import Broker, Feed, Scenario, check, replay, strategies
-from stateful_mixin import ConfigError, MessageError, OutboxMixin, TimeOrderedRowsCollector
+from stateful_mixin import ConfigError, OutboxMixin, PublishError, TimeOrderedRowsCollector
 
 EXAMPLES = str(Path(__file__).parents[2] / "examples")
 URL = "https://shop.example/rows"
@@ -200,7 +200,7 @@ def test_a_key_is_the_same_in_every_run() -> None:
     known = {"time": datetime(2026, 1, 2), "price": Decimal("1.50")}
     assert collector.get_row_key(known) == "18c9df8aea568fc4acdb7cedc02b7cc5"
     for changing in ({"a": {1, 2}}, {"a": object()}):
-        with pytest.raises(MessageError, match=r"no key.*get_row_key"):
+        with pytest.raises(PublishError, match=r"no key.*get_row_key"):
             collector.get_row_key(changing)
 
 

@@ -21,7 +21,6 @@ from collector_testkit.world.pika_fake import PikaFake
 from stateful_mixin import (
     BaseCollector,
     ConfigError,
-    MessageError,
     PublishError,
     StatefulCollectorMixin,
     StatefulMixinError,
@@ -324,9 +323,9 @@ def test_a_body_that_cannot_be_sent(rabbit: Rabbit, tmp_path: Path, body: Any, w
             self.save_state("published")
 
     collector = type("Saving", (Saving,), {"body": body})({"state_dir": tmp_path})
-    with pytest.raises(MessageError, match=rf"{why}.*Expected: .*To do: convert it in get_output_data_body"):
+    with pytest.raises(PublishError, match=rf"{why}.*Expected: .*To do: convert it in get_output_data_body"):
         collector.run_collection()
-    with pytest.raises(MessageError, match=why):
+    with pytest.raises(PublishError, match=why):
         collector.publish_batch([("a.b", b"1", {}), ("a.b", body, {})])
     assert (rabbit.log, collector.load_state()) == ([], None)
 
