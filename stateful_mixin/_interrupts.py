@@ -86,5 +86,5 @@ class Interrupts:
             raise ending
         if not self._holds or self._is_released:
             raise ending
+        self._pending = ending  # before it is told, so that whoever reads that can send the second one
         _LOGGER.info("%s: the run ends after what is in flight.", signal.Signals(number).name)
-        self._pending = ending

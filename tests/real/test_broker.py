@@ -163,7 +163,7 @@ def test_a_signal_and_a_confirm_that_does_not_come(
     """A signal waits for the broker's word no longer than it has, and the error is told; a second does not wait."""
     source.rows = [{"id": 1, "time": "2026-11-24T10:00:00Z"}]
     program = Program(EXAMPLES[0], queue, source, tmp_path)
-    answer_s_max = {1: 2, 2: 3600}[signals]
+    answer_s_max = {1: 2, 2: 60}[signals]
     with (
         Proxy(ADDRESS, "hold") as proxy,
         program.start(port=proxy.port, broker_answer_s_max=answer_s_max) as process,
@@ -177,7 +177,7 @@ def test_a_signal_and_a_confirm_that_does_not_come(
         said = process.stderr.read()
         process.wait(60)
     assert process.returncode == 143
-    assert ("no confirm within 2 seconds" in said) == (signals == 1)
+    assert ("no confirm within" in said) == (signals == 1)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import contextlib
 import datetime
 import itertools
 import json
+import logging
 import os
 import signal
 import sys
@@ -906,6 +907,31 @@ def test_a_second_signal_does_not_wait() -> None:
     with pytest.raises(KeyboardInterrupt):
         insist()
     assert reached == [1]
+
+
+def test_a_second_signal_while_the_first_is_told() -> None:
+    """A second signal that comes as soon as the first was told of does not wait either."""
+    collector = OneMessage()
+    logger = logging.getLogger("stateful_mixin._interrupts")
+    insist = logging.Handler()
+    insist.emit = terminate  # type: ignore[method-assign]  # a handler in short
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(insist)
+    reached = []
+
+    def run() -> None:
+        with collector._interrupts.handled(), collector.uninterrupted():
+            terminate()
+            reached.append(1)
+
+    try:
+        with pytest.raises(SystemExit):
+            run()
+    finally:
+        logger.removeHandler(insist)
+        logger.setLevel(level)
+    assert reached == []
 
 
 def test_handlers_are_put_back(rabbit: Rabbit) -> None:
