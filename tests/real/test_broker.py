@@ -178,6 +178,7 @@ def test_a_signal_and_a_confirm_that_does_not_come(
         process.wait(60)
     assert process.returncode == 143
     assert ("no confirm within" in said) == (signals == 1)
+    assert ("SIGTERM again" in said) == (signals == 2)
 
 
 @pytest.fixture
