@@ -112,6 +112,7 @@ class ConfirmedPublisher:
                 happened,
                 got=exc,
                 expected=f"a confirm from the broker at {self._address!r}",
-                todo="check broker_url, the exchange and its bindings; leave the state as it is and run again",
+                todo="check broker_url, the exchange and its bindings; after PRECONDITION_FAILED or FRAME_ERROR "
+                "change the message; leave the state as it is and run again",
             )
         )
