@@ -13,7 +13,7 @@ from collector_testkit import imports
 from collector_testkit import lifetime as lifetimes
 from collector_testkit import program as programs
 from collector_testkit.effects import Disk, Node, apply
-from collector_testkit.errors import UsageError
+from collector_testkit.errors import LimitError, TestkitError, UsageError
 from collector_testkit.faults import CrashPoint
 from collector_testkit.history import Cut, History, Lifetime, Schedule
 from collector_testkit.isolation import Template
@@ -136,13 +136,19 @@ class Runner:
     def made_at_import(self) -> tuple[imports.Made | None, imports.Made | None]:
         """What the modules make at the first start; and a tick later, by another chance, after the first lifetime.
 
-        `None` if that is not known: a module ends the process.
+        `None` if that is not known: a module ends the process, or the lifetime does.
 
         Raises:
-            TestkitError: the first lifetime went past a limit, or the simulated world.
+            LimitError: the first lifetime went past a limit.
         """
         start, disk = self.starting(self.start, 0, self.scenario.tick_time(0)), dict(self.start)
-        for effect in self.probe.first.effects:
+        try:
+            effects = self.probe.first.effects
+        except LimitError:
+            raise
+        except TestkitError:  # the same lifetime, run in this process, tells why
+            return None, None
+        for effect in effects:
             apply(disk, effect.changes)
         later = Start(disk, 1, start.now_s + self.scenario.tick_seconds, start.seed + 1)
         return self.template.made(start), self.template.made(later)

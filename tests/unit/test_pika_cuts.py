@@ -105,7 +105,7 @@ def test_what_no_broker_answers(answers: dict[int | str, str], value: str) -> No
     """A method or a word that is not known is an error that lists the known ones."""
     with pytest.raises(UsageError) as caught:
         Broker(pika=True, answers=[answers])
-    assert str(caught.value.value) == value
+    assert str(caught.value.value) == repr(value)
     assert "one of" in str(caught.value.expected)
 
 
