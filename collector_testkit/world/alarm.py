@@ -15,7 +15,9 @@ __all__ = ["Alarm", "deferred"]
 
 # The real ones, out of reach of the simulated ones.
 _set_handler, _handler_of, _raise = signal.signal, signal.getsignal, signal.raise_signal
-_SIGNALS: list[int] = sorted(signal.valid_signals())
+_SIGNALS: list[int] = [
+    number for number in signal.valid_signals() if number < getattr(signal, "SIGRTMIN", signal.NSIG)
+]
 
 
 @contextmanager
