@@ -178,7 +178,9 @@ def test_names_of_data_in_those_modules(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 @pytest.mark.parametrize(
-    "value", [signal.SIGTERM, socket.AF_INET, os.getcwd, open, eval, types.CodeType, uuid.getnode], ids=repr
+    "value",
+    [signal.SIGTERM, socket.AF_INET, os.getcwd, open, eval, types.CodeType, uuid.getnode],
+    ids=lambda value: getattr(value, "__name__", "enum"),
 )
 def test_what_no_load_takes_is_not_saved(tmp_path: Path, value: Any, protocol: int) -> None:
     """A state that holds a name which every load refuses is refused by the save, and the old one stays."""
