@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any, NamedTuple
@@ -216,6 +217,7 @@ def _process(world: World, printed: io.BytesIO) -> Iterator[list[Any]]:
         patches.put(threading, "excepthook", threading.__excepthook__)
         patches.put(atexit, "register", _registrar(at_exit))
         patches.put(atexit, "unregister", _unregistrar(at_exit))
+        _take_finalizers(patches)
         patches.callback(_restore_environment, dict(os.environ))
         os.environ.update(scenario.env)
         # Not looked for: that would leave a file at a kill in the very middle of it.
@@ -227,6 +229,27 @@ def _process(world: World, printed: io.BytesIO) -> Iterator[list[Any]]:
         logging.root.setLevel(logging.WARNING)
         warnings.simplefilter("ignore")
         yield at_exit
+
+
+def _take_finalizers(patches: Patches) -> None:
+    """Let those of this lifetime run at its end, and none of anybody else; what is left then is gone with its process.
+
+    Source: `weakref.finalize` (Lib/weakref.py), whose exit function runs all there are, and no other ever after.
+    """
+    finalize: Any = weakref.finalize
+    before = set(finalize._registry)
+
+    def own() -> list[Any]:
+        return [one for one in list(finalize._registry) if one not in before]
+
+    def run_own() -> None:
+        for one in reversed(own()):
+            if one.atexit:
+                one()
+
+    patches.put(finalize, "_registered_with_atexit", False)
+    patches.put(finalize, "_exitfunc", staticmethod(run_own))
+    patches.callback(lambda: [one.detach() for one in own()])
 
 
 def _registrar(at_exit: list[Any]) -> Callable[..., Any]:

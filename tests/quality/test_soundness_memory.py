@@ -11,15 +11,18 @@ import os
 import sys
 import threading
 import time
+import weakref
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
 import collector_testkit as kit
 
-from .programs import ROWS, URL, Collector, check, collector, refusal
+from .programs import ROWS, URL, Collector, check, collector, refusal, scenario
 
 KEPT: dict[str, list[int]] = {}
+STILL: list[object] = []
 LEAKED = "a lifetime sees what an earlier one left in memory"
 
 
@@ -260,3 +263,23 @@ def test_an_exit_function_of_the_import_is_refused(tmp_path, monkeypatch):
     error = refusal("registers:run", "not-measured")
     atexit.unregister(sys.modules.pop("registers").save)
     assert error.value == f"{tmp_path}/registers.py:6"
+
+
+def test_finalizers_run_at_the_end_of_their_lifetime(tmp_path):
+    """What `weakref.finalize` does at the end of a process is done at a lifetime's, and nothing of anybody else."""
+    kept = collector()
+    others = weakref.finalize(kept, (tmp_path / "others").touch)
+
+    def finish(self):
+        STILL.append(self)  # alive at the end
+        weakref.finalize(self, Path("/var/lib/collector/late").write_text, "1")
+        weakref.finalize(self, Path("/var/lib/collector/later").write_text, "2").atexit = False
+
+    effects = kit.replay(scenario(collector(finish=finish)), "t0").lifetimes[0].effects
+    assert [e.target for e in effects if e.kind == "write"][-1] == "/var/lib/collector/late"
+    assert others.alive
+    ours = weakref.finalize(kept, (tmp_path / "ours").touch)
+    assert ours.alive
+    ours()
+    assert [path.name for path in tmp_path.iterdir()] == ["ours"]
+    others.detach()
