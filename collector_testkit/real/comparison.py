@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from collector_testkit.effects import Disk, Effect, Message, apply
-from collector_testkit.history import Cut, History, Lifetime, Step
+from collector_testkit.history import Cut, History, Lifetime, Step, delivered
 from collector_testkit.lifetime import Start
 from collector_testkit.real.namespace import Layers
 from collector_testkit.real.process import END, Processes, disk_below, expected_below, write_disk, write_times
@@ -60,18 +60,7 @@ def _expected(start: Start, step: Step, lifetime: Lifetime) -> Expected:
     for effect in lifetime.effects:
         apply(disk, effect.changes)
     apply(disk, lifetime.torn)
-    return Expected(start, step, lifetime, disk, tuple(_messages(step, lifetime)))
-
-
-def _messages(step: Step, lifetime: Lifetime) -> list[Message]:
-    effects = lifetime.effects
-    last = max((i for i, effect in enumerate(effects) if effect.kind == "confirm"), default=-1)
-    dropped = step.cut is not None and step.cut.dropped
-    return [
-        effect.message
-        for index, effect in enumerate(effects)
-        if effect.message is not None and (effect.confirmed or index < last or not dropped)
-    ]
+    return Expected(start, step, lifetime, disk, tuple(delivered(step, lifetime)))
 
 
 class Bench:

@@ -17,16 +17,6 @@ from collector_testkit.world.patches import Patches
 
 from .programs import ROWS, URL, Collector, scenario
 
-REAL = {
-    "open": open,
-    "listdir": os.listdir,
-    "replace": os.replace,
-    "time": time.time,
-    "sleep": time.sleep,
-    "exists": os.path.exists,
-    "stdout": sys.stdout.__class__,
-}
-
 
 def now():
     """What stands under these names."""
@@ -39,6 +29,9 @@ def now():
         "exists": os.path.exists,
         "stdout": sys.stdout.__class__,
     }
+
+
+REAL = now()
 
 
 class RangError(Exception):
